@@ -1,0 +1,196 @@
+//! Write document models in Rust.
+//!
+//! A *document model* is a plugin of Reductor: a
+//! sandboxed WebAssembly component. Its heart is a *reducer*, a pure function from the state
+//! of a document and an *action* to a new state. The host keeps the log, the hashes and the
+//! queue; you write the function. This page takes you from an empty folder to a model that
+//! runs.
+//!
+//! # The crate
+//!
+//! `cargo new --lib stock`, and in its `Cargo.toml`:
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib", "rlib"] # the component; the library for tests and native use
+//!
+//! [dependencies]
+//! reductor-guest = { path = "…/guest-sdk/reductor-guest" }
+//! schemars = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
+//! `serde` and `schemars` are there for their derives, which name them.
+//!
+//! # The model
+//!
+//! A type for the state, an enum for the actions, and [`Reducer`] between them. This is a
+//! whole `src/lib.rs`:
+//!
+//! ```
+//! //! What is on the shelves.
+//!
+//! use std::collections::BTreeMap;
+//!
+//! use reductor_guest::prelude::*;
+//!
+//! /// The state. `Default` is a new document, the JSON is what the host stores and hashes.
+//! #[derive(Default, Serialize, Deserialize)]
+//! #[serde(rename_all = "camelCase")]
+//! pub struct Stock {
+//!     items: BTreeMap<String, u32>,
+//!     changed_at: Option<String>,
+//! }
+//!
+//! /// The actions. A variant's name is the action's `type`, its content the `input`; the
+//! /// comments become descriptions in the model's JSON Schemas.
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+//! pub enum StockAction {
+//!     /// Puts items on the shelf.
+//!     Receive { item: String, count: u32 },
+//!     /// Takes items from the shelf.
+//!     Ship { item: String, count: u32 },
+//!     /// Throws everything away.
+//!     Clear,
+//! }
+//!
+//! impl Reducer for Stock {
+//!     const DOCUMENT_TYPE: &'static str = "example/stock";
+//!     type Action = StockAction;
+//!
+//!     fn apply(&mut self, action: StockAction, ctx: &mut Context) -> Result<(), Rejection> {
+//!         match action {
+//!             StockAction::Receive { item, count } => {
+//!                 let stored = self.items.entry(item).or_default();
+//!                 *stored = stored.checked_add(count).ok_or_else(|| {
+//!                     rejection!("SHELF_FULL", "{count} more do not fit beside {stored}")
+//!                 })?;
+//!             }
+//!             StockAction::Ship { item, count } => {
+//!                 let stored = self.items.entry(item.clone()).or_default();
+//!                 ensure!(*stored >= count, "OUT_OF_STOCK", "{count} of {item} are not there, only {stored}");
+//!                 *stored -= count;
+//!                 if *stored == 0 {
+//!                     ctx.warn(format!("{item} has run out"));
+//!                 }
+//!             }
+//!             StockAction::Clear => self.items.clear(),
+//!         }
+//!         self.changed_at = Some(ctx.timestamp().to_owned());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! reductor_guest::export!(Stock);
+//!
+//! #[cfg(test)]
+//! mod tests {
+//!     use super::*;
+//!     use reductor_guest::testing::{Document, json};
+//!
+//!     #[test]
+//!     fn ships_no_more_than_there_is() -> Result<(), Rejection> {
+//!         let mut stock = Document::<Stock>::new();
+//!         stock.apply("RECEIVE", json!({"item": "apple", "count": 3}))?;
+//!         let state = stock.apply("SHIP", json!({"item": "apple", "count": 2}))?;
+//!         assert_eq!(state["items"], json!({"apple": 1}));
+//!
+//!         let rejection = stock.apply("SHIP", json!({"item": "apple", "count": 2})).unwrap_err();
+//!         assert_eq!(rejection.code, "OUT_OF_STOCK");
+//!         assert_eq!(stock.state()["items"], json!({"apple": 1}));
+//!         Ok(())
+//!     }
+//! }
+//! #
+//! # let mut stock = reductor_guest::testing::Document::<Stock>::new();
+//! # stock.apply("RECEIVE", reductor_guest::testing::json!({"item": "apple", "count": 3})).unwrap();
+//! # stock.apply("SHIP", reductor_guest::testing::json!({"item": "apple", "count": 3})).unwrap();
+//! # assert_eq!(stock.logs()[0].1, "apple has run out");
+//! # assert_eq!(stock.apply("SHIP", reductor_guest::testing::json!({"item": "apple", "count": 1})).unwrap_err().code, "OUT_OF_STOCK");
+//! ```
+//!
+//! # Test, build, run
+//!
+//! ```text
+//! cargo test                # natively, through the code of the component: see `testing`
+//! reductor build            # makes the component and says where it is
+//! reductor plugin check …   # loads the component and shows what it says of itself
+//! reductor run …            # runs jobs through it, one per line
+//! ```
+//!
+//! A job is a list of actions on one document:
+//!
+//! ```json
+//! {"documentId":"s1","documentType":"example/stock","actions":[{"type":"RECEIVE","input":{"item":"apple","count":3}}]}
+//! ```
+//!
+//! # Saying no
+//!
+//! A reducer refuses an action with a [`Rejection`]: a code for programs, a sentence for
+//! people. [`reject!`] and [`ensure!`] return one, [`rejection!`] makes one for
+//! `ok_or_else`. The job fails, the document stays as it was; whatever `apply` had begun to
+//! change is thrown away. What does not fit the enum is refused before `apply` is called:
+//!
+//! ```text
+//! UNKNOWN_ACTION: unknown action "RECIEVE", did you mean RECEIVE? this model knows RECEIVE, SHIP, CLEAR
+//! INVALID_INPUT: SHIP: input.count: invalid type: string "2", expected u32
+//! ```
+//!
+//! A panic is a bug of the model. It fails the job too, and the host shows its message, its
+//! line and a backtrace, and may bench the model. A state that has no canonical JSON (an
+//! infinite number, an integer beyond ±(2^53 − 1)) ends in a panic that names the field.
+//!
+//! # What a reducer may ask
+//!
+//! [`Context`] knows the action (its id, type, scope, timestamp and signer), takes log lines,
+//! and takes actions for this or another document with [`Dispatch`], which run as jobs of
+//! their own once this one is committed.
+//!
+//! # What a reducer may not do
+//!
+//! The same state and the same action must give the same bytes, here and on every other
+//! machine. The host audits it, and so does [`testing::Document`].
+//!
+//! - **Time.** [`Context::timestamp`] is the only clock; there is nothing behind
+//!   `SystemTime::now()` in the sandbox.
+//! - **Chance.** There is none. Whoever makes the action puts ids and dice rolls into its
+//!   input.
+//! - **Order.** Iterate over `BTreeMap` and `BTreeSet`, not `HashMap` and `HashSet`.
+//! - **Memory.** Statics and thread-locals outlive a document in tests and not in the host.
+//!   Fields that serde skips are gone after the next load.
+//! - **Numbers.** JSON numbers are doubles: keep integers beyond ±(2^53 − 1) in strings. In
+//!   WebAssembly `usize` has 32 bits: use `u32` or `u64` in states and actions.
+//!
+//! # When the model grows
+//!
+//! A new action, or a new field with `#[serde(default)]`, needs nothing. Any other change of
+//! the state's shape needs a higher [`Reducer::VERSION`] and a [`Reducer::upgrade`] that
+//! reads the old one. [`scopes!`] gives parts of the state a history of their own.
+
+#![expect(clippy::test_attr_in_doctest, reason = "the tutorial shows where tests go; hidden lines run the same")]
+
+mod action;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod component;
+mod context;
+mod dispatch;
+mod export;
+mod locate;
+mod manifest;
+pub mod model;
+mod nearest;
+pub mod prelude;
+mod reducer;
+mod rejection;
+mod schema;
+mod snapshot;
+pub mod testing;
+mod timestamp;
+
+pub use context::{Context, Level, Signer};
+pub use dispatch::Dispatch;
+pub use reducer::Reducer;
+pub use rejection::Rejection;
+pub use snapshot::{Snapshot, SnapshotError};

@@ -1,0 +1,301 @@
+//! One attempt at a job, from the live document to the log.
+
+use std::sync::Arc;
+
+use crate::action::{Action, Operation, StoredOperation};
+use crate::dispatch::{self, Lineage};
+use crate::failure::{ApplyError, AttemptError, HostFault};
+use crate::hash;
+use crate::ids::{ActionId, ActionType, LaneKey, Scope, StateHash};
+use crate::job::Job;
+use crate::json::Json;
+use crate::limits::Limits;
+use crate::plugin::PluginRef;
+use crate::reducer::{Call, Reducer, ScopeState};
+use crate::residents::{Resident, Residents};
+use crate::store::{Append, Head, OperationStore, ScopeHead};
+use crate::submission::Accepted;
+
+/// What an attempt works with.
+pub(crate) struct Attempt<'a> {
+    pub(crate) accepted: &'a Accepted,
+    pub(crate) lane: &'a LaneKey,
+    pub(crate) lineage: &'a Lineage,
+    pub(crate) reducer: Arc<dyn Reducer>,
+    pub(crate) store: &'a dyn OperationStore,
+    pub(crate) residents: &'a Residents,
+    pub(crate) limits: &'a Limits,
+}
+
+/// A job that was applied and committed.
+pub(crate) struct Committed {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) dispatched: Vec<Accepted>,
+}
+
+impl Attempt<'_> {
+    /// Applies the job's actions to the lane's live document and appends their operations:
+    /// all of them or none.
+    ///
+    /// `slot` holds the live document; afterwards it stands at the log's head, or is marked
+    /// as ahead of it, or is gone because its instance died.
+    pub(crate) fn run(&self, slot: &mut Option<Resident>, call: &mut Call<'_>) -> Result<Committed, AttemptError> {
+        let resident = match self.enliven(slot, call) {
+            Ok(resident) => resident,
+            Err(error) => {
+                *slot = None;
+                return Err(error);
+            }
+        };
+        let result = self.apply_all(resident, call);
+        if matches!(
+            result,
+            Err(AttemptError::Apply {
+                error: ApplyError::Failed(_) | ApplyError::Interrupted | ApplyError::Host(_),
+                ..
+            })
+        ) {
+            *slot = None;
+        }
+        result
+    }
+
+    fn apply_all(&self, resident: &mut Resident, call: &mut Call<'_>) -> Result<Committed, AttemptError> {
+        let job = &self.accepted.job;
+        let mut draft = Draft::begin(self.lane, &resident.head, self.reducer.plugin(), job);
+        for (position, action) in job.actions.iter().enumerate() {
+            if let Some(existing) = self.applied_before(action, position)? {
+                draft.repeat(existing);
+                continue;
+            }
+            draft.check_position(action, position)?;
+            let failed = |error| AttemptError::Apply { action: Some(position), error };
+            call.check_time().map_err(failed)?;
+            // From here on the live document may have moved, whatever comes of it.
+            resident.ahead = true;
+            let state = resident.live.apply(action, call).map_err(failed)?;
+            let operation = draft.record(action, state);
+            let requests = std::mem::take(&mut call.dispatched);
+            let planned = dispatch::plan(requests, job, operation, self.lineage.depth, self.reducer.manifest())
+                .map_err(|failure| failed(failure.into()))?;
+            draft.dispatched.extend(planned);
+        }
+        draft.check_resulting_hash(job)?;
+        self.commit(draft, resident)
+    }
+
+    fn commit(&self, draft: Draft<'_>, resident: &mut Resident) -> Result<Committed, AttemptError> {
+        let Draft { operations, appended, dispatched, head, .. } = draft;
+        let (job, reserved) = (&self.accepted.job, dispatched.len());
+        self.lineage.reserve(reserved, self.limits).map_err(|failure| AttemptError::Apply {
+            action: job.actions.len().checked_sub(1),
+            error: failure.into(),
+        })?;
+        if !appended.is_empty() {
+            let append = Append {
+                lane: self.lane.clone(),
+                expected_revision: resident.head.revision,
+                operations: appended,
+                head: head.clone(),
+            };
+            if let Err(error) = self.store.append(append) {
+                self.lineage.release(reserved);
+                // Whatever the log says now, this head is not it.
+                resident.ahead = true;
+                return Err(AttemptError::Store(error));
+            }
+            resident.head = head;
+            resident.ahead = false;
+        }
+        Ok(Committed { operations, dispatched })
+    }
+
+    /// Gives the lane a live document that stands where the log does.
+    fn enliven<'s>(
+        &self,
+        slot: &'s mut Option<Resident>,
+        call: &mut Call<'_>,
+    ) -> Result<&'s mut Resident, AttemptError> {
+        let failed = |error| AttemptError::Apply { action: None, error };
+        if slot.as_ref().is_some_and(|resident| !Arc::ptr_eq(&resident.reducer, &self.reducer)) {
+            *slot = None;
+        }
+        match slot {
+            Some(resident) if resident.ahead => {
+                if let Some(head) = self.store.head(self.lane).map_err(AttemptError::Store)? {
+                    resident.head = Head::clone(&head);
+                }
+                let snapshot = if resident.head.revision == 0 { Vec::new() } else { resident.head.snapshot() };
+                resident.live.reload(&snapshot, call).map_err(failed)?;
+                resident.ahead = false;
+            }
+            Some(_) => {}
+            None => *slot = Some(self.load(call)?),
+        }
+        Ok(slot.as_mut().expect("just filled"))
+    }
+
+    fn load(&self, call: &mut Call<'_>) -> Result<Resident, AttemptError> {
+        let failed = |error| AttemptError::Apply { action: None, error };
+        let head = self.store.head(self.lane).map_err(AttemptError::Store)?;
+        if let Some(head) = head.as_ref().filter(|head| head.document_type != self.accepted.document_type) {
+            let message = format!("the document was created as a `{}` meanwhile", head.document_type);
+            return Err(AttemptError::Position { action: 0, message });
+        }
+        let snapshot = head.as_ref().map_or_else(Vec::new, |head| head.snapshot());
+        let mut loaded = self.reducer.load(&snapshot, call);
+        while matches!(loaded, Err(ApplyError::Host(HostFault::NoRoom(_)))) && self.residents.make_room() {
+            loaded = self.reducer.load(&snapshot, call);
+        }
+        let mut live = loaded.map_err(failed)?;
+        let head = match head {
+            Some(head) => Head::clone(&head),
+            None => {
+                let mut scopes = Vec::new();
+                for scope in &self.reducer.manifest().scopes {
+                    let state = live.state(scope, call).map_err(failed)?;
+                    scopes.push(ScopeHead { next_index: 0, hash: hash::state_hash(&state.json), state });
+                }
+                Head { document_type: self.reducer.manifest().document_type.clone(), revision: 0, scopes }
+            }
+        };
+        Ok(Resident { reducer: self.reducer.clone(), live, head, ahead: false })
+    }
+
+    /// The operation that this very action became before, if it did.
+    fn applied_before(&self, action: &Action, position: usize) -> Result<Option<Operation>, AttemptError> {
+        let stored = self.store.operation_of(self.lane, &action.scope, &action.id).map_err(AttemptError::Store)?;
+        let Some(StoredOperation { operation, .. }) = stored else { return Ok(None) };
+        let same =
+            operation.action.action_type == action.action_type && operation.action.input.same_value(&action.input);
+        if same {
+            return Ok(Some(operation));
+        }
+        Err(AttemptError::Position {
+            action: position,
+            message: format!(
+                "action id `{}` already names another action, `{}`",
+                action.id, operation.action.action_type
+            ),
+        })
+    }
+}
+
+/// What a job makes of a branch, before it is committed.
+struct Draft<'a> {
+    lane: &'a LaneKey,
+    plugin: &'a Arc<PluginRef>,
+    head: Head,
+    /// Everything the job's result lists.
+    operations: Vec<Operation>,
+    /// The part of it that is new.
+    appended: Vec<StoredOperation>,
+    dispatched: Vec<Accepted>,
+}
+
+impl<'a> Draft<'a> {
+    fn begin(lane: &'a LaneKey, head: &Head, plugin: &'a Arc<PluginRef>, job: &Job) -> Self {
+        let (head, room) = (head.clone(), job.actions.len());
+        let mut draft = Self {
+            lane,
+            plugin,
+            head,
+            operations: Vec::with_capacity(room),
+            appended: Vec::with_capacity(room),
+            dispatched: Vec::new(),
+        };
+        if draft.head.revision == 0 {
+            draft.create(job);
+        }
+        draft
+    }
+
+    /// Begins the document: operation 0 of its scope `document`.
+    ///
+    /// Id and time derive from the document and its first action, so that the same jobs make
+    /// the same history.
+    fn create(&mut self, job: &Job) {
+        let details = serde_json::json!({
+            "model": self.plugin.document_type,
+            "version": self.plugin.version,
+            "documentId": self.lane.document,
+        });
+        let state: Arc<[u8]> =
+            reductor_json::to_vec(&details).expect("three plain values have a canonical form").into();
+        let scope = Scope::from(Scope::DOCUMENT);
+        let action = Arc::new(Action {
+            id: ActionId::from(format!("create:{}", self.lane.document)),
+            action_type: ActionType::from("CREATE_DOCUMENT"),
+            timestamp_utc_ms: job.actions[0].timestamp_utc_ms.clone(),
+            input: Json::from_value(&details),
+            scope: scope.clone(),
+            context: None,
+        });
+        let (hash, state) = (hash::state_hash(&state), ScopeState { scope, json: state });
+        self.head.scopes.insert(0, ScopeHead { next_index: 0, hash, state: state.clone() });
+        self.record(&action, state);
+    }
+
+    fn record(&mut self, action: &Arc<Action>, state: ScopeState) -> &Operation {
+        let hash = hash::state_hash(&state.json);
+        let scope = self.scope_mut(&action.scope);
+        let index = scope.next_index;
+        *scope = ScopeHead { next_index: index + 1, hash: hash.clone(), state };
+        let operation = Operation {
+            id: hash::operation_id(self.lane, &action.scope, &action.id),
+            index,
+            skip: 0,
+            timestamp_utc_ms: action.timestamp_utc_ms.clone(),
+            hash,
+            error: None,
+            action: action.clone(),
+        };
+        self.operations.push(operation.clone());
+        self.appended.push(StoredOperation { operation, sequence: self.head.revision, plugin: self.plugin.clone() });
+        self.head.revision += 1;
+        self.operations.last().expect("just pushed")
+    }
+
+    /// Lists an operation that the log has already.
+    fn repeat(&mut self, operation: Operation) {
+        self.operations.push(operation);
+    }
+
+    /// Checks where the author believed the stream to stand.
+    fn check_position(&mut self, action: &Action, position: usize) -> Result<(), AttemptError> {
+        let Some(context) = &action.context else { return Ok(()) };
+        let scope = self.scope_mut(&action.scope);
+        let last = i64::try_from(scope.next_index).unwrap_or(i64::MAX) - 1;
+        if let Some(expected) = context.prev_op_index.filter(|expected| *expected != last) {
+            let message =
+                format!("it was made after operation {expected} of scope `{}`, which stands at {last}", action.scope);
+            return Err(AttemptError::Position { action: position, message });
+        }
+        match &context.prev_op_hash {
+            Some(expected) if *expected != scope.hash => {
+                Err(AttemptError::Hash { expected: expected.to_string(), found: scope.hash.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_resulting_hash(&self, job: &Job) -> Result<(), AttemptError> {
+        let Some(expected) = &job.resulting_hash else { return Ok(()) };
+        let found = self.hash_of(&job.scopes);
+        if found == *expected {
+            return Ok(());
+        }
+        Err(AttemptError::Hash { expected: expected.to_string(), found: found.to_string() })
+    }
+
+    fn hash_of(&self, scopes: &[Scope]) -> StateHash {
+        let heads = self.head.scopes.iter().filter(|head| scopes.contains(&head.state.scope));
+        let states: Vec<_> = heads.map(|head| (&head.state.scope, &*head.state.json)).collect();
+        hash::scopes_hash(states)
+    }
+
+    fn scope_mut(&mut self, scope: &Scope) -> &mut ScopeHead {
+        let found = self.head.scopes.iter_mut().find(|head| head.state.scope == *scope);
+        found.expect("scopes are checked when a job is accepted")
+    }
+}

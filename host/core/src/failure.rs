@@ -1,0 +1,229 @@
+//! Why a job failed: the codes of the interface, and whose fault it was.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::StoreError;
+
+/// The error codes of the interface, as numbers on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+#[repr(u32)]
+pub enum JobErrorCode {
+    /// A signature does not fit its action.
+    SignatureInvalid = 90001,
+    /// The signer may not do this.
+    Unauthorized = 90002,
+    /// The state does not hash to what the job said it would.
+    HashMismatch = 90003,
+    /// The job does not fit where its stream now stands.
+    RebaseFailed = 90004,
+    /// The plugin failed or refused; the reason says how.
+    LibraryError = 90005,
+    /// The host could not read, write or find room.
+    IoError = 90006,
+    /// The host stopped before the job ended.
+    GracefulAbort = 90010,
+}
+
+impl JobErrorCode {
+    /// Every code, in the order of the numbers.
+    pub const ALL: [Self; 7] = [
+        Self::SignatureInvalid,
+        Self::Unauthorized,
+        Self::HashMismatch,
+        Self::RebaseFailed,
+        Self::LibraryError,
+        Self::IoError,
+        Self::GracefulAbort,
+    ];
+
+    /// The name that the interface gives it, such as `LIBRARY_ERROR`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SignatureInvalid => "SIGNATURE_INVALID",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::HashMismatch => "HASH_MISMATCH",
+            Self::RebaseFailed => "REBASE_FAILED",
+            Self::LibraryError => "LIBRARY_ERROR",
+            Self::IoError => "IO_ERROR",
+            Self::GracefulAbort => "GRACEFUL_ABORT",
+        }
+    }
+}
+
+impl From<JobErrorCode> for u32 {
+    fn from(code: JobErrorCode) -> Self {
+        code as Self
+    }
+}
+
+/// A number that is no error code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not an error code of jobs")]
+pub struct UnknownErrorCode(u32);
+
+impl TryFrom<u32> for JobErrorCode {
+    type Error = UnknownErrorCode;
+
+    fn try_from(number: u32) -> Result<Self, UnknownErrorCode> {
+        Self::ALL.into_iter().find(|code| *code as u32 == number).ok_or(UnknownErrorCode(number))
+    }
+}
+
+/// Why a job, or an attempt at it, failed: what events carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+#[error("{}: {error_message}", error_code.name())]
+pub struct JobError {
+    /// For programs.
+    pub error_code: JobErrorCode,
+    /// For people.
+    pub error_message: String,
+}
+
+/// How a guest failed. Each is a `LIBRARY_ERROR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// It trapped: a panic, a division by zero, an access out of bounds…
+    Trap,
+    /// It ran longer than `jobTimeout`.
+    Timeout,
+    /// It burned the fuel of an action.
+    FuelExhausted,
+    /// It wanted more linear memory than it may have.
+    MemoryLimit,
+    /// It wanted larger tables than it may have.
+    TableLimit,
+    /// It recursed too deeply.
+    StackOverflow,
+    /// It returned more bytes than it may.
+    OutputTooLarge,
+    /// It dispatched too much, too deeply, or where it may not.
+    DispatchLimit,
+    /// It refused the action: its answer, not a fault.
+    Rejected,
+    /// It returned something that is not what it promised.
+    InvalidOutput,
+    /// It does not keep to the interface it was admitted with.
+    AbiMismatch,
+    /// It called `exit`.
+    Exit,
+}
+
+impl Reason {
+    /// Whether the same action on the same state fails in the same way again.
+    pub fn deterministic(self) -> bool {
+        self != Self::Timeout
+    }
+
+    /// The name on the wire, such as `fuel-exhausted`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::FuelExhausted => "fuel-exhausted",
+            Self::MemoryLimit => "memory-limit",
+            Self::TableLimit => "table-limit",
+            Self::StackOverflow => "stack-overflow",
+            Self::OutputTooLarge => "output-too-large",
+            Self::DispatchLimit => "dispatch-limit",
+            Self::Rejected => "rejected",
+            Self::InvalidOutput => "invalid-output",
+            Self::AbiMismatch => "abi-mismatch",
+            Self::Exit => "exit",
+        }
+    }
+}
+
+/// A call on the guest's stack when it trapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// The function, demangled where its name says how.
+    pub function: String,
+    /// The source file, where the component carries line tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line in it, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+}
+
+/// What a guest said just before it trapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PanicNote {
+    /// The message of the panic.
+    pub message: String,
+    /// Where it was raised, such as `src/lib.rs:12:9`.
+    pub location: String,
+}
+
+/// A guest that failed, in detail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestFailure {
+    /// How; never [`Reason::Rejected`].
+    pub reason: Reason,
+    /// One sentence for people, without the plugin's name.
+    pub message: String,
+    /// The kind of trap, such as `unreachable`; empty where it was none.
+    pub trap: Option<String>,
+    /// The guest's last words.
+    pub panic: Option<PanicNote>,
+    /// Where it happened, innermost call first.
+    pub backtrace: Vec<Frame>,
+}
+
+impl GuestFailure {
+    /// A failure that there is no more to say about than one sentence.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), trap: None, panic: None, backtrace: Vec::new() }
+    }
+}
+
+/// A fault of the host itself, never blamed on a guest.
+#[derive(Debug, thiserror::Error)]
+pub enum HostFault {
+    /// Every place for a live document is taken; making room may help.
+    #[error("no room for another live document: {0}")]
+    NoRoom(String),
+    /// Something else went wrong below the executor.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Why a reducer did not apply an action, or load a document.
+#[derive(Debug)]
+pub enum ApplyError {
+    /// The reducer refused: its answer.
+    Rejected {
+        /// For programs, in the reducer's words.
+        code: String,
+        /// For people, in the reducer's words.
+        message: String,
+    },
+    /// The guest failed. Its instance must not be called again.
+    Failed(Box<GuestFailure>),
+    /// The host stopped the guest because it is stopping itself.
+    Interrupted,
+    /// The host failed.
+    Host(HostFault),
+}
+
+impl From<GuestFailure> for ApplyError {
+    fn from(failure: GuestFailure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+/// Why an attempt at a job failed, before it is told to the world.
+#[derive(Debug)]
+pub(crate) enum AttemptError {
+    /// The reducer's refusal or failure, at the action of this position, if it was one.
+    Apply { action: Option<usize>, error: ApplyError },
+    /// An action does not fit where its stream stands.
+    Position { action: usize, message: String },
+    /// The state came out with another hash than the job said.
+    Hash { expected: String, found: String },
+    /// The log could not be read or written.
+    Store(StoreError),
+}

@@ -1,0 +1,100 @@
+//! The nouns, the queue, the executor and the events of Reductor, a plugin host for reducers.
+//!
+//! A *reducer* turns the state of a document and an *action* into a new state. Clients hand
+//! in [`Submission`]s; each becomes a [`Job`] in the lane of its document and branch. Worker
+//! threads of the [`Executor`] take lanes in turn, apply the jobs' actions to live documents,
+//! append the [`Operation`]s to an [`OperationStore`], and publish [`Event`]s.
+//!
+//! This crate knows neither WebAssembly nor disks. What runs a reducer is behind
+//! [`Reducer`]; [`NativeReducer`] is one, for trusted Rust. What keeps the log is behind
+//! [`OperationStore`]; [`MemoryStore`] is one.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use reductor_core::{EventBus, Executor, ExecutorConfig, MemoryStore, NativeReducer, Reducers, Submission};
+//! use reductor_guest::prelude::*;
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct Counter { value: i64 }
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+//! enum CounterAction { Increment { by: i64 } }
+//!
+//! impl Reducer for Counter {
+//!     const DOCUMENT_TYPE: &'static str = "example/counter";
+//!     type Action = CounterAction;
+//!     fn apply(&mut self, action: CounterAction, _: &mut Context) -> Result<(), Rejection> {
+//!         let CounterAction::Increment { by } = action;
+//!         self.value += by;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let reducers = Arc::new(Reducers::new());
+//! reducers.register(Arc::new(NativeReducer::<Counter>::new()));
+//! let store = Arc::new(MemoryStore::new());
+//! let executor = Executor::start(ExecutorConfig::default(), reducers, store, EventBus::new(1024))?;
+//!
+//! let submission = Submission::from_json(
+//!     r#"{"documentId": "c1", "documentType": "example/counter",
+//!         "actions": [{"type": "INCREMENT", "input": {"by": 2}}]}"#,
+//! )?;
+//! let lane = submission.lane();
+//! let result = executor.submit(submission)?.wait_blocking();
+//! assert!(result.success);
+//!
+//! let head = executor.head(&lane)?.expect("the job created the document");
+//! assert_eq!(&*head.snapshot()[0].json, br#"{"value":2}"#);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod action;
+mod attempt;
+mod dispatch;
+mod event;
+mod executor;
+mod failure;
+mod hash;
+mod ids;
+mod job;
+mod json;
+mod limits;
+mod memory_store;
+mod native;
+mod plugin;
+mod queue;
+mod reducer;
+mod registry;
+mod report;
+mod residents;
+mod retry;
+mod store;
+mod submission;
+mod time;
+
+pub use action::{Action, ActionContext, ActionSigner, Operation, SignerApp, SignerUser, StoredOperation};
+pub use event::{
+    Event, EventBus, ExecutorStartedEvent, ExecutorStoppedEvent, JobAvailableEvent, JobCompletedEvent, JobFailedEvent,
+    JobRetryEvent, JobStartedEvent, Received, Subscription,
+};
+pub use executor::{ExecuteError, Executor, ExecutorConfig, Stop, Ticket, resolve_type};
+pub use failure::{
+    ApplyError, Frame, GuestFailure, HostFault, JobError, JobErrorCode, PanicNote, Reason, UnknownErrorCode,
+};
+pub use hash::{dispatched_action_id, operation_id, scopes_hash, state_hash};
+pub use ids::{ActionId, ActionType, Branch, DocumentId, DocumentType, JobId, LaneKey, OperationId, Scope, StateHash};
+pub use job::{Causation, Job, JobExecutionConfig, JobExecutorManagerConfig, JobMetadata, JobResult, JobStatus};
+pub use json::Json;
+pub use limits::Limits;
+pub use memory_store::MemoryStore;
+pub use native::NativeReducer;
+pub use plugin::{ActionSchema, Manifest, PluginRef};
+pub use queue::{NotQueued, Queue, Rest, Turn};
+pub use reducer::{Call, DispatchRequest, LiveDocument, Reducer, ScopeState};
+pub use registry::Reducers;
+pub use residents::ResidentBudget;
+pub use store::{Append, Head, OperationStore, ScopeHead, StoreError};
+pub use submission::{Accepted, ActionDraft, Refusal, Submission};
+pub use time::{Clock, NotATimestamp, Span, Timestamp, TimestampText};

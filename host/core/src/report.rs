@@ -1,0 +1,101 @@
+//! Says what came of an attempt: error codes, messages and metadata in one place.
+
+use std::sync::Arc;
+
+use crate::failure::{ApplyError, AttemptError, GuestFailure, JobError, JobErrorCode, Reason};
+use crate::job::{Job, JobMetadata};
+use crate::plugin::PluginRef;
+use crate::retry::Fault;
+
+/// A failed attempt, in the words of the interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) error: JobError,
+    pub(crate) fault: Fault,
+    details: Details,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Details {
+    action: Option<usize>,
+    rejection_code: Option<String>,
+    failure: Option<Box<GuestFailure>>,
+}
+
+impl Report {
+    /// Describes why an attempt at `job` failed on `plugin`.
+    pub(crate) fn of(error: AttemptError, job: &Job, plugin: &Arc<PluginRef>, fuel_consumed: u64) -> Self {
+        use JobErrorCode::{GracefulAbort, HashMismatch, IoError, LibraryError, RebaseFailed};
+        match error {
+            AttemptError::Hash { expected, found } => {
+                Self::plain(HashMismatch, format!("the state hashes to {found}, not to {expected}"))
+            }
+            AttemptError::Position { action, message } => {
+                let mut report = Self::plain(RebaseFailed, format!("actions[{action}]: {message}"));
+                report.details.action = Some(action);
+                report
+            }
+            AttemptError::Store(error) => Self::plain(IoError, error.to_string()),
+            AttemptError::Apply { error: ApplyError::Host(fault), .. } => Self::plain(IoError, fault.to_string()),
+            AttemptError::Apply { error: ApplyError::Interrupted, .. } => {
+                Self::plain(GracefulAbort, "the host stopped before the job ended".to_owned())
+            }
+            AttemptError::Apply { action, error: ApplyError::Rejected { code, message } } => {
+                let text = format!("{plugin} refused {}: {message} ({code})", place(job, action));
+                let mut report = Self::plain(LibraryError, text);
+                report.fault.reason = Some(Reason::Rejected);
+                report.details = Details { action, rejection_code: Some(code), failure: None };
+                report
+            }
+            AttemptError::Apply { action, error: ApplyError::Failed(failure) } => {
+                let reason = failure.reason;
+                let text =
+                    format!("{plugin} failed ({}) in {}: {}", reason.name(), place(job, action), failure.message);
+                let mut report = Self::plain(LibraryError, text);
+                report.fault.reason = Some(reason);
+                report.fault.fingerprint = format!("{} {:?} {fuel_consumed}", failure.message, failure.trap);
+                report.details = Details { action, rejection_code: None, failure: Some(failure) };
+                report
+            }
+        }
+    }
+
+    /// A job that the host gave back because it stopped.
+    pub(crate) fn aborted() -> Self {
+        Self::plain(JobErrorCode::GracefulAbort, "the host stopped before the job began".to_owned())
+    }
+
+    /// A job whose model has no reducer any more.
+    pub(crate) fn unserved(document_type: &crate::ids::DocumentType) -> Self {
+        Self::plain(JobErrorCode::IoError, format!("no plugin for `{document_type}` is loaded"))
+    }
+
+    fn plain(code: JobErrorCode, message: String) -> Self {
+        Self {
+            fault: Fault { code, reason: None, fingerprint: message.clone() },
+            error: JobError { error_code: code, error_message: message },
+            details: Details::default(),
+        }
+    }
+
+    /// Adds what is known of the failure to the metadata of the job's result.
+    pub(crate) fn fill(self, metadata: &mut JobMetadata, deterministic: bool) {
+        metadata.reason = self.fault.reason;
+        metadata.deterministic = self.fault.reason.map(|_| deterministic);
+        metadata.rejection_code = self.details.rejection_code;
+        metadata.action_index = self.details.action;
+        if let Some(failure) = self.details.failure {
+            metadata.trap = failure.trap;
+            metadata.panic = failure.panic;
+            metadata.backtrace = Some(failure.backtrace).filter(|frames| !frames.is_empty());
+        }
+    }
+}
+
+/// Where in the job it happened, for people.
+fn place(job: &Job, action: Option<usize>) -> String {
+    match action {
+        Some(at) => format!("actions[{at}] `{}`", job.actions[at].action_type),
+        None => "loading the document".to_owned(),
+    }
+}

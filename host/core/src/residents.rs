@@ -1,0 +1,103 @@
+//! Documents that stay alive between their jobs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::ids::LaneKey;
+use crate::reducer::{LiveDocument, Reducer};
+use crate::store::Head;
+
+/// A live document and where its branch stands.
+///
+/// While its lane has a worker, the worker owns it; between turns it lies in [`Residents`].
+pub(crate) struct Resident {
+    pub(crate) reducer: Arc<dyn Reducer>,
+    pub(crate) live: Box<dyn LiveDocument>,
+    /// As last committed.
+    pub(crate) head: Head,
+    /// Whether `live` has gone beyond `head`, so that it must be loaded again.
+    pub(crate) ahead: bool,
+}
+
+/// How many live documents may lie idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResidentBudget {
+    /// How many.
+    pub documents_max: usize,
+    /// How many bytes they may take together, as far as they can tell.
+    pub bytes_max: usize,
+}
+
+impl Default for ResidentBudget {
+    fn default() -> Self {
+        Self { documents_max: 8_192, bytes_max: 2 << 30 }
+    }
+}
+
+/// The idle live documents, the least recently used first to go.
+pub(crate) struct Residents {
+    budget: ResidentBudget,
+    idle: Mutex<Idle>,
+}
+
+struct Idle {
+    documents: LruCache<LaneKey, (Resident, usize)>,
+    bytes: usize,
+}
+
+impl Residents {
+    pub(crate) fn new(budget: ResidentBudget) -> Self {
+        Self { budget, idle: Mutex::new(Idle { documents: LruCache::unbounded(), bytes: 0 }) }
+    }
+
+    /// Takes the live document of a lane, if it has one.
+    pub(crate) fn take(&self, lane: &LaneKey) -> Option<Resident> {
+        let mut idle = self.lock();
+        let (resident, bytes) = idle.documents.pop(lane)?;
+        idle.bytes -= bytes;
+        Some(resident)
+    }
+
+    /// Keeps a live document for its lane's next turn. Others may go for it.
+    pub(crate) fn keep(&self, lane: &LaneKey, resident: Resident) {
+        let bytes = resident.live.memory_bytes();
+        let mut gone = Vec::new();
+        let mut idle = self.lock();
+        idle.bytes += bytes;
+        idle.documents.put(lane.clone(), (resident, bytes));
+        while idle.documents.len() > self.budget.documents_max || idle.bytes > self.budget.bytes_max {
+            gone.extend(idle.evict());
+        }
+        // Tearing down an instance takes a while; others need not wait for it.
+        drop(idle);
+        drop(gone);
+    }
+
+    /// Lets an eighth of the idle documents go, at least one. Says whether any went.
+    pub(crate) fn make_room(&self) -> bool {
+        let mut idle = self.lock();
+        let count = (idle.documents.len() / 8).max(1);
+        let gone: Vec<_> = (0..count).map_while(|_| idle.evict()).collect();
+        drop(idle);
+        !gone.is_empty()
+    }
+
+    /// How many documents lie idle, and how many bytes they take.
+    pub(crate) fn level(&self) -> (usize, usize) {
+        let idle = self.lock();
+        (idle.documents.len(), idle.bytes)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    fn evict(&mut self) -> Option<Resident> {
+        let (_, (resident, bytes)) = self.documents.pop_lru()?;
+        self.bytes -= bytes;
+        Some(resident)
+    }
+}

@@ -1,0 +1,398 @@
+//! What a client hands in, and the check that turns it into a job.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::action::{Action, ActionContext};
+use crate::ids::{ActionId, ActionType, Branch, DocumentId, DocumentType, JobId, LaneKey, Scope, StateHash};
+use crate::job::{Causation, Job, JobExecutionConfig, JobStatus};
+use crate::json::Json;
+use crate::limits::Limits;
+use crate::plugin::Manifest;
+use crate::time::{Timestamp, TimestampText};
+
+/// A request to apply actions to a document, as it comes over the wire.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Submission {
+    /// The document to act on.
+    pub document_id: DocumentId,
+    /// The model to create the document with, if it does not exist.
+    #[serde(default)]
+    pub document_type: Option<DocumentType>,
+    /// The branch to act on; `main` when absent.
+    #[serde(default)]
+    pub branch: Option<Branch>,
+    /// The scopes affected; those of the actions when absent.
+    #[serde(default)]
+    pub scopes: Option<Vec<Scope>>,
+    /// What to apply, in order.
+    pub actions: Vec<ActionDraft>,
+    /// What the state must hash to afterwards.
+    #[serde(default)]
+    pub resulting_hash: Option<StateHash>,
+    /// What the job asks for itself.
+    #[serde(default)]
+    pub config: Option<JobExecutionConfig>,
+}
+
+/// An action whose host-given parts may be missing.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActionDraft {
+    /// Made up when absent.
+    #[serde(default)]
+    pub id: Option<ActionId>,
+    /// What to do.
+    #[serde(rename = "type")]
+    pub action_type: ActionType,
+    /// Now, when absent.
+    #[serde(default)]
+    pub timestamp_utc_ms: Option<TimestampText>,
+    /// The parameters; `null` when absent.
+    #[serde(default = "Json::null")]
+    pub input: Json,
+    /// The scope to change; `global` when absent.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// Where the author believed the stream to stand, and who signed.
+    #[serde(default)]
+    pub context: Option<ActionContext>,
+}
+
+/// Why a submission did not become a job. Nothing of it was kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The text is not a submission.
+    #[error("{}{problem}", at(.field))]
+    Malformed {
+        /// Path to the field, such as `actions[0].type`; empty for the whole.
+        field: String,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A field holds what it may not.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Path to the field.
+        field: String,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// No loaded plugin has this model.
+    #[error("documentType: no plugin for `{document_type}` is loaded; loaded: {}", list(.loaded))]
+    UnknownModel {
+        /// What was asked for.
+        document_type: DocumentType,
+        /// What there is.
+        loaded: Vec<DocumentType>,
+    },
+    /// The document does not exist, and the submission does not say how to create it.
+    #[error("documentId: document `{document}` does not exist; give `documentType` to create it")]
+    UnknownDocument {
+        /// Which.
+        document: DocumentId,
+    },
+    /// The document exists with another model.
+    #[error("documentType: document `{document}` is a `{found}`, not a `{asked}`")]
+    OtherModel {
+        /// Which document.
+        document: DocumentId,
+        /// What the submission says it is.
+        asked: DocumentType,
+        /// What it is.
+        found: DocumentType,
+    },
+    /// The model has no such scope.
+    #[error("{field}: {document_type} has no scope `{scope}`; it has: {}", list(.known))]
+    UnknownScope {
+        /// Path to the field.
+        field: String,
+        /// What was asked for.
+        scope: Scope,
+        /// The model.
+        document_type: DocumentType,
+        /// What it has.
+        known: Vec<Scope>,
+    },
+    /// Too many jobs wait already.
+    #[error("the queue is full: {depth} jobs wait, {limit} may")]
+    QueueFull {
+        /// How many jobs wait.
+        depth: usize,
+        /// How many may.
+        limit: usize,
+    },
+    /// The host is stopping and takes no more jobs.
+    #[error("the host is stopping and takes no more jobs")]
+    Stopping,
+    /// The log could not be read to find out about the document.
+    #[error("the log could not be read: {0}")]
+    Store(#[from] crate::store::StoreError),
+}
+
+fn at(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("{field}: ") }
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    let names: Vec<_> = items.iter().map(|item| format!("`{item}`")).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+impl Refusal {
+    /// The field at fault, such as `actions[0].scope`, where it is one.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Malformed { field, .. } => Some(field.as_str()).filter(|field| !field.is_empty()),
+            Self::Invalid { field, .. } | Self::UnknownScope { field, .. } => Some(field),
+            Self::UnknownModel { .. } | Self::OtherModel { .. } => Some("documentType"),
+            Self::UnknownDocument { .. } => Some("documentId"),
+            Self::QueueFull { .. } | Self::Stopping | Self::Store(_) => None,
+        }
+    }
+}
+
+impl Submission {
+    /// Reads a submission from JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Malformed`], which names the field.
+    ///
+    /// ```
+    /// use reductor_core::Submission;
+    ///
+    /// let refusal = Submission::from_json(r#"{"documentId": "d", "actions": [{"input": 1}]}"#).unwrap_err();
+    /// assert_eq!(refusal.field(), Some("actions[0]"));
+    /// assert!(refusal.to_string().contains("missing field `type`"));
+    /// ```
+    pub fn from_json(text: &str) -> Result<Self, Refusal> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let submission = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let field = error.path().to_string();
+            Refusal::Malformed {
+                field: if field == "." { String::new() } else { field },
+                problem: error.into_inner().to_string(),
+            }
+        })?;
+        let malformed =
+            |error: serde_json::Error| Refusal::Malformed { field: String::new(), problem: error.to_string() };
+        deserializer.end().map_err(malformed)?;
+        Ok(submission)
+    }
+
+    /// The lane that the submission goes to.
+    pub fn lane(&self) -> LaneKey {
+        let branch = self.branch.clone().unwrap_or_else(|| Branch::from(Branch::MAIN));
+        LaneKey { document: self.document_id.clone(), branch }
+    }
+
+    /// Turns the submission into a job for a document of this model, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`] or [`Refusal::UnknownScope`], naming the field.
+    pub fn admit(self, manifest: &Manifest, limits: &Limits, now: Timestamp) -> Result<Accepted, Refusal> {
+        let check = Check { manifest, limits };
+        check.name("documentId", self.document_id.as_str())?;
+        let lane = self.lane();
+        check.name("branch", lane.branch.as_str())?;
+        check.count(self.actions.len())?;
+        let mut actions = Vec::with_capacity(self.actions.len());
+        let now = TimestampText::from(now);
+        for (position, draft) in self.actions.into_iter().enumerate() {
+            actions.push(Arc::new(check.action(position, draft, &now)?));
+        }
+        unique_ids(&actions)?;
+        let scopes = match self.scopes {
+            Some(scopes) => check.scopes(scopes, &actions)?,
+            None => scopes_of(&actions),
+        };
+        Ok(Accepted {
+            job: Job {
+                id: JobId::generate(),
+                document_id: lane.document.clone(),
+                scopes: scopes.into(),
+                branch: lane.branch.clone(),
+                actions: actions.into(),
+                resulting_hash: self.resulting_hash,
+                status: JobStatus::Pending,
+            },
+            document_type: manifest.document_type.clone(),
+            named_type: self.document_type,
+            config: self.config,
+            causation: None,
+        })
+    }
+}
+
+/// A submission that passed every check: a job, and what `Job` itself has no field for.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The job.
+    pub job: Job,
+    /// The model of its document, which the job creates if it does not exist.
+    pub document_type: DocumentType,
+    /// The model as the submission named it, if it did.
+    pub named_type: Option<DocumentType>,
+    /// What the job asks for itself.
+    pub config: Option<JobExecutionConfig>,
+    /// What dispatched it, where a reducer did.
+    pub causation: Option<Causation>,
+}
+
+impl Accepted {
+    /// Checks a job that was made elsewhere like any submission. It keeps its id.
+    pub(crate) fn from_job(
+        job: Job,
+        config: Option<JobExecutionConfig>,
+        manifest: &Manifest,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
+        let submission = Submission {
+            document_id: job.document_id,
+            document_type: None,
+            branch: Some(job.branch),
+            scopes: Some(job.scopes.to_vec()),
+            actions: job.actions.iter().map(|action| ActionDraft::from(&**action)).collect(),
+            resulting_hash: job.resulting_hash,
+            config,
+        };
+        let mut accepted = submission.admit(manifest, limits, Timestamp { ms: 0 })?;
+        accepted.job.id = job.id;
+        Ok(accepted)
+    }
+}
+
+impl From<&Action> for ActionDraft {
+    fn from(action: &Action) -> Self {
+        let Action { id, action_type, timestamp_utc_ms, input, scope, context } = action.clone();
+        Self {
+            id: Some(id),
+            action_type,
+            timestamp_utc_ms: Some(timestamp_utc_ms),
+            input,
+            scope: Some(scope),
+            context: context.map(|context| ActionContext::clone(&context)),
+        }
+    }
+}
+
+struct Check<'a> {
+    manifest: &'a Manifest,
+    limits: &'a Limits,
+}
+
+impl Check<'_> {
+    fn name(&self, field: &str, text: &str) -> Result<(), Refusal> {
+        let max = self.limits.name_bytes_max;
+        let problem = if text.is_empty() {
+            "must not be empty".to_owned()
+        } else if text.len() > max {
+            format!("has {} bytes; {max} are allowed", text.len())
+        } else if text.chars().any(char::is_control) {
+            "must not contain control characters".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::Invalid { field: field.to_owned(), problem })
+    }
+
+    fn count(&self, actions: usize) -> Result<(), Refusal> {
+        let max = self.limits.actions_per_job_max;
+        let problem = match actions {
+            0 => "must not be empty".to_owned(),
+            count if count > max => format!("has {count} actions; {max} are allowed in one job"),
+            _ => return Ok(()),
+        };
+        Err(Refusal::Invalid { field: "actions".to_owned(), problem })
+    }
+
+    fn action(&self, position: usize, draft: ActionDraft, now: &TimestampText) -> Result<Action, Refusal> {
+        let field = |name: &str| format!("actions[{position}].{name}");
+        let scope = draft.scope.unwrap_or_else(|| Scope::from(Scope::GLOBAL));
+        if !self.manifest.scopes.contains(&scope) {
+            return Err(self.unknown_scope(field("scope"), scope));
+        }
+        self.bounded_name(|| field("type"), draft.action_type.as_str())?;
+        let id = draft.id.unwrap_or_else(ActionId::generate);
+        self.bounded_name(|| field("id"), id.as_str())?;
+        let (bytes, max) = (draft.input.as_str().len(), self.limits.action_input_bytes_max);
+        if bytes > max {
+            let problem = format!("has {bytes} bytes; {max} are allowed");
+            return Err(Refusal::Invalid { field: field("input"), problem });
+        }
+        Ok(Action {
+            id,
+            action_type: draft.action_type,
+            timestamp_utc_ms: draft.timestamp_utc_ms.unwrap_or_else(|| now.clone()),
+            input: draft.input,
+            scope,
+            context: draft.context.map(Arc::new),
+        })
+    }
+
+    /// [`Check::name`], with the field spelled out only where it is needed.
+    fn bounded_name(&self, field: impl Fn() -> String, text: &str) -> Result<(), Refusal> {
+        self.name("", text).map_err(|refusal| match refusal {
+            Refusal::Invalid { problem, .. } => Refusal::Invalid { field: field(), problem },
+            other => other,
+        })
+    }
+
+    /// The scopes as the submission gave them: known ones, each once, the actions' among them.
+    fn scopes(&self, scopes: Vec<Scope>, actions: &[Arc<Action>]) -> Result<Vec<Scope>, Refusal> {
+        for (position, scope) in scopes.iter().enumerate() {
+            let field = format!("scopes[{position}]");
+            if !self.manifest.scopes.contains(scope) {
+                return Err(self.unknown_scope(field, scope.clone()));
+            }
+            if scopes[..position].contains(scope) {
+                return Err(Refusal::Invalid { field, problem: format!("`{scope}` is named twice") });
+            }
+        }
+        match actions.iter().position(|action| !scopes.contains(&action.scope)) {
+            Some(position) => Err(Refusal::Invalid {
+                field: "scopes".to_owned(),
+                problem: format!("lacks `{}`, the scope of actions[{position}]", actions[position].scope),
+            }),
+            None => Ok(scopes),
+        }
+    }
+
+    fn unknown_scope(&self, field: String, scope: Scope) -> Refusal {
+        Refusal::UnknownScope {
+            field,
+            scope,
+            document_type: self.manifest.document_type.clone(),
+            known: self.manifest.scopes.clone(),
+        }
+    }
+}
+
+fn unique_ids(actions: &[Arc<Action>]) -> Result<(), Refusal> {
+    if actions.len() == 1 {
+        return Ok(());
+    }
+    let mut seen = HashSet::with_capacity(actions.len());
+    match actions.iter().position(|action| !seen.insert((&action.scope, &action.id))) {
+        Some(position) => Err(Refusal::Invalid {
+            field: format!("actions[{position}].id"),
+            problem: format!("`{}` is the id of an earlier action of this job", actions[position].id),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn scopes_of(actions: &[Arc<Action>]) -> Vec<Scope> {
+    let mut scopes: Vec<Scope> = Vec::with_capacity(1);
+    for action in actions {
+        if !scopes.contains(&action.scope) {
+            scopes.push(action.scope.clone());
+        }
+    }
+    scopes
+}

@@ -1,0 +1,182 @@
+//! Moments and spans, as the wire spells them, and the clock that tells them.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// A moment that the host took note of: milliseconds since 1970 in UTC.
+///
+/// On the wire ISO 8601 with three decimals, such as `2026-03-01T12:00:00.000Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub ms: i64,
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.ms) {
+            Ok(moment) => write!(f, "{moment:.3}"),
+            Err(_) => write!(f, "{:.3}", if self.ms < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX }),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = TimestampText::deserialize(deserializer)?;
+        Ok(text.to_timestamp())
+    }
+}
+
+/// A moment as its author wrote it: ISO 8601 in UTC, kept byte for byte.
+///
+/// An action's timestamp may be signed, so the host keeps its spelling.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TimestampText(Arc<str>);
+
+/// Why a text is not a moment in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an ISO 8601 date and time in UTC, such as 2026-03-01T12:00:00.000Z")]
+pub struct NotATimestamp(String);
+
+impl TimestampText {
+    /// Takes `text`, if it is ISO 8601 and ends in `Z`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotATimestamp`] with the text.
+    pub fn parse(text: &str) -> Result<Self, NotATimestamp> {
+        let valid = text.ends_with('Z') && text.len() <= 64 && text.parse::<jiff::Timestamp>().is_ok();
+        if valid { Ok(Self(text.into())) } else { Err(NotATimestamp(text.chars().take(64).collect())) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The shared text itself, for whoever keeps it.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
+    /// The moment it names, cut to milliseconds.
+    pub fn to_timestamp(&self) -> Timestamp {
+        let moment: jiff::Timestamp = self.0.parse().expect("a TimestampText was parsed before");
+        Timestamp { ms: moment.as_millisecond() }
+    }
+}
+
+impl From<Timestamp> for TimestampText {
+    fn from(moment: Timestamp) -> Self {
+        Self(moment.to_string().into())
+    }
+}
+
+impl<'de> Deserialize<'de> for TimestampText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A span of time: microseconds in memory, milliseconds with up to three decimals on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// Microseconds.
+    pub us: u64,
+}
+
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self { us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX) }
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.us.is_multiple_of(1000) {
+            serializer.serialize_u64(self.us / 1000)
+        } else {
+            serializer.serialize_f64(self.us as f64 / 1000.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ms = f64::deserialize(deserializer)?;
+        if ms.is_finite() && ms >= 0.0 {
+            Ok(Self { us: (ms * 1000.0).round() as u64 })
+        } else {
+            Err(serde::de::Error::custom("a span of time is not negative"))
+        }
+    }
+}
+
+/// Tells the executor what time it is: the machine's time, or in tests a time that is moved
+/// by hand.
+///
+/// It rules backoff and timestamps. A guest's timeout always counts real time, because the
+/// guest really runs.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    System { started: Instant },
+    Manual { elapsed: Mutex<Duration> },
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Arc::new(Kind::System { started: Instant::now() }))
+    }
+
+    /// A clock that stands at 1970 until it is moved.
+    pub fn manual() -> Self {
+        Self(Arc::new(Kind::Manual { elapsed: Mutex::new(Duration::ZERO) }))
+    }
+
+    /// Time since the clock was made; never goes back.
+    pub fn elapsed(&self) -> Duration {
+        match &*self.0 {
+            Kind::System { started } => started.elapsed(),
+            Kind::Manual { elapsed } => *elapsed.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        let since_1970 = match &*self.0 {
+            Kind::System { .. } => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Kind::Manual { .. } => self.elapsed(),
+        };
+        Timestamp { ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    /// Moves a manual clock forward. Whoever waits on it must be woken by the caller; see
+    /// [`Executor::advance_clock`](crate::Executor::advance_clock).
+    pub(crate) fn advance(&self, by: Duration) {
+        match &*self.0 {
+            Kind::System { .. } => panic!("only a manual clock can be moved"),
+            Kind::Manual { elapsed } => *elapsed.lock().unwrap_or_else(PoisonError::into_inner) += by,
+        }
+    }
+
+    /// Whether time passes by itself, so that waiting for a moment makes sense.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(*self.0, Kind::System { .. })
+    }
+}

@@ -1,0 +1,210 @@
+//! An instance of a plugin, and the calls into it.
+
+use std::sync::Arc;
+
+use reductor_core::{Action, ApplyError, Call, GuestFailure, HostFault, LiveDocument, Reason, Scope, ScopeState};
+use reductor_json::{Form, Limits as JsonLimits};
+use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, InstancePre, ResourceAny, TypedFunc};
+
+use crate::abi::{ActionParam, ManifestResult, RejectionResult, ScopeStateParam};
+use crate::failure;
+use crate::host::{HostState, Phase};
+use crate::limits::GuestLimits;
+use crate::text::printable;
+
+/// What a live document takes besides the linear memory it has grown: its pages, tables and
+/// host structures, as measured with a counter.
+const DOCUMENT_BYTES: usize = 64 << 10;
+/// Bytes of a rejection's code or message that are kept.
+const REJECTION_BYTES_MAX: usize = 4 << 10;
+
+/// A component that is ready to be instantiated, and where its exports are.
+#[derive(Clone)]
+pub(crate) struct Template {
+    pub(crate) pre: InstancePre<HostState>,
+    pub(crate) exports: ExportIndices,
+    pub(crate) limits: GuestLimits,
+    /// Whether the model says that its states are canonical JSON.
+    pub(crate) canonical: bool,
+}
+
+/// The exports of the interface `model`, found once at admission.
+#[derive(Clone, Copy)]
+pub(crate) struct ExportIndices {
+    pub(crate) describe: ComponentExportIndex,
+    pub(crate) load: ComponentExportIndex,
+    pub(crate) apply: ComponentExportIndex,
+    pub(crate) state: ComponentExportIndex,
+}
+
+type Load = TypedFunc<(Vec<ScopeStateParam>,), (Result<ResourceAny, String>,)>;
+type Apply = TypedFunc<(ResourceAny, ActionParam), (Result<Vec<u8>, RejectionResult>,)>;
+type State = TypedFunc<(ResourceAny, Arc<str>), (Vec<u8>,)>;
+
+/// A live document: an instance with a store of its own.
+pub(crate) struct Guest {
+    store: Store<HostState>,
+    template: Arc<Template>,
+    load: Load,
+    apply: Apply,
+    state: State,
+    document: Option<ResourceAny>,
+}
+
+impl Guest {
+    /// Instantiates the component and loads a document in it.
+    pub(crate) fn load(
+        template: &Arc<Template>,
+        snapshot: &[ScopeState],
+        call: &mut Call<'_>,
+    ) -> Result<Self, ApplyError> {
+        let (mut store, instance) = instantiate(template, call)?;
+        let exports = &template.exports;
+        let missing = |error: wasmtime::Error| {
+            ApplyError::from(GuestFailure::new(
+                Reason::AbiMismatch,
+                printable(&format!("{error:#}"), REJECTION_BYTES_MAX),
+            ))
+        };
+        let load = instance.get_typed_func(&mut store, &exports.load).map_err(missing)?;
+        let apply = instance.get_typed_func(&mut store, &exports.apply).map_err(missing)?;
+        let state = instance.get_typed_func(&mut store, &exports.state).map_err(missing)?;
+        let mut guest = Self { store, template: template.clone(), load, apply, state, document: None };
+        guest.load_document(snapshot, call)?;
+        Ok(guest)
+    }
+
+    fn load_document(&mut self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<(), ApplyError> {
+        let snapshot: Vec<_> = snapshot.iter().map(ScopeStateParam::from).collect();
+        let load = &self.load;
+        let (loaded,) =
+            enter(&mut self.store, &self.template.limits, call, Phase::Other, |store| load.call(store, (snapshot,)))?;
+        let document = loaded.map_err(|message| {
+            let message = format!("it could not load the document: {}", printable(&message, REJECTION_BYTES_MAX));
+            ApplyError::from(GuestFailure::new(Reason::AbiMismatch, message))
+        })?;
+        self.document = Some(document);
+        Ok(())
+    }
+
+    fn document(&self) -> ResourceAny {
+        self.document.expect("a guest is called only while it has a document")
+    }
+
+    /// Checks what a guest returned as a state, and makes it canonical unless it is already.
+    fn accept(&self, scope: &Scope, json: Vec<u8>) -> Result<ScopeState, ApplyError> {
+        let limits = JsonLimits::default();
+        let invalid = |problem: String| {
+            let message = format!("the state of scope `{scope}` {problem}");
+            ApplyError::from(GuestFailure::new(Reason::InvalidOutput, message))
+        };
+        if json.len() > self.template.limits.output_bytes_max {
+            let (bytes, max) = (json.len(), self.template.limits.output_bytes_max);
+            let message = format!("the state of scope `{scope}` has {bytes} bytes; {max} are allowed");
+            return Err(GuestFailure::new(Reason::OutputTooLarge, message).into());
+        }
+        match reductor_json::check(&json, limits) {
+            Ok(Form::Canonical) => Ok(ScopeState { scope: scope.clone(), json: json.into() }),
+            Ok(Form::Loose(deviation)) if self.template.canonical => {
+                Err(invalid(format!("is not canonical JSON, although the manifest says so: {deviation}")))
+            }
+            Ok(Form::Loose(_)) => {
+                let canonical = reductor_json::canonicalize(&json, limits)
+                    .map_err(|error| invalid(format!("has no canonical form: {error}")))?;
+                Ok(ScopeState { scope: scope.clone(), json: canonical.into() })
+            }
+            Err(malformed) => Err(invalid(format!("is not JSON: {malformed}"))),
+        }
+    }
+}
+
+impl LiveDocument for Guest {
+    fn apply(&mut self, action: &Action, call: &mut Call<'_>) -> Result<ScopeState, ApplyError> {
+        let params = (self.document(), ActionParam::from(action));
+        let apply = &self.apply;
+        let (applied,) =
+            enter(&mut self.store, &self.template.limits, call, Phase::Applying, |store| apply.call(store, params))?;
+        call.dispatched.append(&mut self.store.data_mut().dispatched);
+        match applied {
+            Ok(json) => self.accept(&action.scope, json),
+            Err(rejection) => Err(ApplyError::Rejected {
+                code: printable(&rejection.code, REJECTION_BYTES_MAX),
+                message: printable(&rejection.message, REJECTION_BYTES_MAX),
+            }),
+        }
+    }
+
+    fn state(&mut self, scope: &Scope, call: &mut Call<'_>) -> Result<ScopeState, ApplyError> {
+        let params = (self.document(), scope.shared());
+        let state = &self.state;
+        let (json,) =
+            enter(&mut self.store, &self.template.limits, call, Phase::Other, |store| state.call(store, params))?;
+        self.accept(scope, json)
+    }
+
+    fn reload(&mut self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<(), ApplyError> {
+        if let Some(document) = self.document.take() {
+            enter(&mut self.store, &self.template.limits, call, Phase::Other, |store| document.resource_drop(store))?;
+        }
+        self.load_document(snapshot, call)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        DOCUMENT_BYTES + self.store.data().limiter.memory_bytes_grown()
+    }
+}
+
+/// Calls `describe` in a throwaway instance.
+pub(crate) fn describe(template: &Arc<Template>, call: &mut Call<'_>) -> Result<ManifestResult, ApplyError> {
+    let (mut store, instance) = instantiate(template, call)?;
+    let mismatch = |error: wasmtime::Error| {
+        ApplyError::from(GuestFailure::new(Reason::AbiMismatch, printable(&format!("{error:#}"), REJECTION_BYTES_MAX)))
+    };
+    let describe: TypedFunc<(), (ManifestResult,)> =
+        instance.get_typed_func(&mut store, &template.exports.describe).map_err(mismatch)?;
+    let (manifest,) = enter(&mut store, &template.limits, call, Phase::Other, |store| describe.call(store, ()))?;
+    Ok(manifest)
+}
+
+fn instantiate(
+    template: &Arc<Template>,
+    call: &mut Call<'_>,
+) -> Result<(Store<HostState>, wasmtime::component::Instance), ApplyError> {
+    let limits = &template.limits;
+    let mut store = Store::new(template.pre.engine(), HostState::new(limits, call));
+    store.limiter(|state| &mut state.limiter);
+    store.epoch_deadline_callback(|context| context.data().at_tick());
+    // What a guest returns may not exceed this in one call; a rejection or a manifest has
+    // room beside the largest state.
+    store.set_hostcall_fuel(limits.output_bytes_max + (64 << 10));
+    let mut no_room = None;
+    let instance = enter(&mut store, limits, call, Phase::Other, |store| {
+        template.pre.instantiate(store).inspect_err(|error| {
+            if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
+                no_room = Some(HostFault::NoRoom(error.to_string()));
+            }
+        })
+    });
+    match (instance, no_room) {
+        (_, Some(fault)) => Err(ApplyError::Host(fault)),
+        (instance, None) => Ok((store, instance?)),
+    }
+}
+
+/// Calls into a guest: arms fuel, ticks and the host's state before, and reads the fuel after.
+fn enter<T>(
+    store: &mut Store<HostState>,
+    limits: &GuestLimits,
+    call: &mut Call<'_>,
+    phase: Phase,
+    run: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<T>,
+) -> Result<T, ApplyError> {
+    store.data_mut().arm(call, phase);
+    let metered = "the engine meters fuel";
+    store.set_fuel(limits.fuel_per_call).expect(metered);
+    store.set_epoch_deadline(1);
+    let result = run(store);
+    call.fuel_consumed += limits.fuel_per_call - store.get_fuel().expect(metered);
+    result.map_err(|error| failure::classify(&error, store.data_mut().panic.take()))
+}

@@ -1,0 +1,160 @@
+//! What a guest may call: the interface `host`, and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use reductor_core::{
+    ActionType, Call, DispatchRequest, DocumentId, GuestFailure, Json, LaneKey, PanicNote, Reason, Scope,
+};
+use wasmtime::component::Linker;
+use wasmtime::{Engine, StoreContextMut, UpdateDeadline};
+
+use crate::abi::{DispatchParam, LevelParam};
+use crate::limiter::Limiter;
+use crate::limits::GuestLimits;
+use crate::text::printable;
+
+/// What the host keeps beside each instance.
+pub(crate) struct HostState {
+    pub(crate) limiter: Limiter,
+    limits: GuestLimits,
+    lane: LaneKey,
+    deadline: Instant,
+    interrupt: Arc<AtomicBool>,
+    phase: Phase,
+    dispatches_max: usize,
+    pub(crate) dispatched: Vec<DispatchRequest>,
+    log_lines: u32,
+    /// What the guest said of the trap that follows.
+    pub(crate) panic: Option<PanicNote>,
+}
+
+/// What the guest was called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// `document.apply`: it may dispatch.
+    Applying,
+    /// Anything else.
+    Other,
+}
+
+/// The host ended the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("it ran longer than its timeout")]
+    TimedOut,
+    #[error("the host is stopping")]
+    Interrupted,
+}
+
+/// A host function refused what the guest asked; the call traps with the failure.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub(crate) struct Refused(pub(crate) GuestFailure);
+
+impl HostState {
+    pub(crate) fn new(limits: &GuestLimits, call: &Call<'_>) -> Self {
+        Self {
+            limiter: Limiter::new(limits),
+            limits: *limits,
+            lane: call.lane.clone(),
+            deadline: call.deadline,
+            interrupt: call.interrupt.clone(),
+            phase: Phase::Other,
+            dispatches_max: call.limits.dispatches_per_action_max,
+            dispatched: Vec::new(),
+            log_lines: 0,
+            panic: None,
+        }
+    }
+
+    /// Readies the state for a call into the guest.
+    pub(crate) fn arm(&mut self, call: &Call<'_>, phase: Phase) {
+        self.deadline = call.deadline;
+        if !Arc::ptr_eq(&self.interrupt, call.interrupt) {
+            self.interrupt = call.interrupt.clone();
+        }
+        self.phase = phase;
+        self.dispatched.clear();
+        self.log_lines = 0;
+        self.panic = None;
+    }
+
+    /// Asked at every tick while the guest runs.
+    pub(crate) fn at_tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        if self.interrupt.load(Ordering::Relaxed) {
+            return Err(wasmtime::Error::new(Ended::Interrupted));
+        }
+        if Instant::now() >= self.deadline {
+            return Err(wasmtime::Error::new(Ended::TimedOut));
+        }
+        Ok(UpdateDeadline::Continue(1))
+    }
+
+    fn dispatch(&mut self, request: DispatchParam) -> Result<(), GuestFailure> {
+        if self.phase != Phase::Applying {
+            return Err(GuestFailure::new(Reason::DispatchLimit, "it dispatched outside of `apply`"));
+        }
+        let max = self.dispatches_max;
+        if self.dispatched.len() >= max {
+            let message = format!("it dispatched more than {max} actions in one");
+            return Err(GuestFailure::new(Reason::DispatchLimit, message));
+        }
+        let input = String::from_utf8(request.input).ok().and_then(|text| Json::parse(&text).ok());
+        let Some(input) = input else {
+            return Err(GuestFailure::new(Reason::InvalidOutput, "it dispatched an action whose input is not JSON"));
+        };
+        self.dispatched.push(DispatchRequest {
+            document_id: request.document_id.map(DocumentId::from),
+            action_type: ActionType::from(request.action_type),
+            scope: Scope::from(request.scope),
+            input,
+        });
+        Ok(())
+    }
+
+    fn log(&mut self, level: LevelParam, message: &str) {
+        self.log_lines = self.log_lines.saturating_add(1);
+        let max = self.limits.log_lines_max;
+        if self.log_lines > max {
+            if self.log_lines == max + 1 {
+                tracing::warn!(target: "reductor::guest", lane = %self.lane, "more than {max} log lines in one call; the rest is dropped");
+            }
+            return;
+        }
+        let text = printable(message, self.limits.log_line_bytes_max);
+        let lane = &self.lane;
+        match level {
+            LevelParam::Trace => tracing::trace!(target: "reductor::guest", %lane, "{text}"),
+            LevelParam::Debug => tracing::debug!(target: "reductor::guest", %lane, "{text}"),
+            LevelParam::Info => tracing::info!(target: "reductor::guest", %lane, "{text}"),
+            LevelParam::Warn => tracing::warn!(target: "reductor::guest", %lane, "{text}"),
+            LevelParam::Error => tracing::error!(target: "reductor::guest", %lane, "{text}"),
+        }
+    }
+
+    fn panicked(&mut self, message: &str, location: &str) {
+        let max = self.limits.log_line_bytes_max;
+        self.panic = Some(PanicNote { message: printable(message, max), location: printable(location, max) });
+    }
+}
+
+/// Defines the interface `host`, the only one that a guest may import.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
+    type Context<'a> = StoreContextMut<'a, HostState>;
+    let mut linker = Linker::new(engine);
+    let mut host = linker.instance("reductor:reducer/host@1.0.0")?;
+    host.func_wrap("dispatch", |mut store: Context<'_>, (request,): (DispatchParam,)| {
+        store.data_mut().dispatch(request).map_err(|failure| wasmtime::Error::new(Refused(failure)))
+    })?;
+    host.func_wrap("log", |mut store: Context<'_>, (level, message): (LevelParam, String)| {
+        store.data_mut().log(level, &message);
+        Ok(())
+    })?;
+    host.func_wrap("panicked", |mut store: Context<'_>, (message, location): (String, String)| {
+        store.data_mut().panicked(&message, &location);
+        Ok(())
+    })?;
+    Ok(linker)
+}

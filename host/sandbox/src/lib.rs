@@ -1,0 +1,30 @@
+//! Runs reducers as WebAssembly components, within hard limits.
+//!
+//! A [`Sandbox`] admits components of the world `reductor:reducer/reducer` (see `wit/` at the
+//! root of the project) as [`Plugin`]s. A plugin is a [`reductor_core::Reducer`]: each live
+//! document of it is a wasmtime store of its own, so documents share nothing. Whatever a
+//! guest does ends within the limits, and every failure names its reason.
+//!
+//! Where things are: `sandbox` has the engine and its configuration, `admit` the checks that
+//! a component passes before it may run, `difference` what does not fit the world, `guest`
+//! the calls into an instance, `host` what an instance may call, `limiter` memory and tables,
+//! `failure` what a failed call means, `abi` the types that cross the boundary.
+
+mod abi;
+mod admit;
+mod difference;
+mod failure;
+mod guest;
+mod host;
+mod limiter;
+mod limits;
+mod plugin;
+mod sandbox;
+mod text;
+
+pub use admit::AdmissionError;
+pub use difference::Difference;
+pub use limits::GuestLimits;
+pub use plugin::Plugin;
+pub use sandbox::{EPOCH_TICK, Sandbox, SandboxError};
+pub use text::printable;

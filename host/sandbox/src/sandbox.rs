@@ -1,0 +1,169 @@
+//! The engine that all guests share, and the clock that interrupts them.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use crate::failure::BACKTRACE_FRAMES_MAX;
+use crate::host::{self, HostState};
+use crate::limits::GuestLimits;
+
+/// How often a running guest is asked whether it should stop.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+
+/// Core instances, memories and tables that one component may have. A component that
+/// `wit-component` makes from a Rust guest has four, two and two at the most; guests that
+/// bring an interpreter have a few more.
+const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 20;
+const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
+const TABLES_PER_COMPONENT_MAX: u32 = 10;
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// wasmtime could not set itself up on this machine.
+    #[error("the WebAssembly engine could not be set up: {0}")]
+    Engine(String),
+    /// The machine has no thread left.
+    #[error("no thread for the epoch ticker")]
+    Ticker(#[source] std::io::Error),
+}
+
+/// Admits components and runs them. Cheap to clone; clones share the engine.
+#[derive(Clone)]
+pub struct Sandbox(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<HostState>,
+    pub(crate) limits: GuestLimits,
+    pooled: bool,
+    _ticker: Ticker,
+}
+
+impl Sandbox {
+    /// Sets up the engine and starts its ticker.
+    ///
+    /// Places for instances are reserved ahead where the address space allows it, and else
+    /// made on demand.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError`] if this machine cannot run guests at all.
+    pub fn new(limits: GuestLimits) -> Result<Self, SandboxError> {
+        let (engine, pooled) = match Engine::new(&config(&limits, Allocation::Pooled)) {
+            Ok(engine) => (engine, true),
+            Err(error) => {
+                tracing::warn!("instances are allocated on demand, because no pool could be reserved: {error:#}");
+                let on_demand = Engine::new(&config(&limits, Allocation::OnDemand));
+                (on_demand.map_err(|error| SandboxError::Engine(format!("{error:#}")))?, false)
+            }
+        };
+        let linker = host::linker(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
+        let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Ticker)?;
+        Ok(Self(Arc::new(Inner { engine, linker, limits, pooled, _ticker: ticker })))
+    }
+
+    /// What each guest may use.
+    pub fn limits(&self) -> &GuestLimits {
+        &self.0.limits
+    }
+
+    /// Whether places for instances are reserved ahead.
+    pub fn is_pooled(&self) -> bool {
+        self.0.pooled
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox")
+            .field("limits", &self.0.limits)
+            .field("pooled", &self.0.pooled)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Allocation {
+    Pooled,
+    OnDemand,
+}
+
+fn config(limits: &GuestLimits, allocation: Allocation) -> Config {
+    let mut config = Config::new();
+    config
+        // Calls are synchronous on threads of ours: no fibers, and half the cost of a call.
+        .concurrency_support(false)
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        .consume_fuel(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        // NaN bits would differ between machines.
+        .cranelift_nan_canonicalization(true)
+        .max_wasm_stack(limits.stack_bytes_max)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
+        // Off until a toolchain that guests are built with needs it: less to trust, and
+        // relaxed SIMD is not deterministic.
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false)
+        .wasm_tail_call(false);
+    if allocation == Allocation::Pooled {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    }
+    config
+}
+
+fn pool(limits: &GuestLimits) -> PoolingAllocationConfig {
+    let instances = limits.instances_max;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(4))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(3))
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
+        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .max_memory_size(limits.memory_bytes_max)
+        .table_elements(limits.table_elements_max);
+    pool
+}
+
+/// Moves the engine's epoch on, so that running guests look up.
+struct Ticker {
+    /// Dropping it ends the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: Engine) -> std::io::Result<Self> {
+        let (stop, stopped) = channel::<()>();
+        let tick = move || {
+            while stopped.recv_timeout(EPOCH_TICK) == Err(RecvTimeoutError::Timeout) {
+                engine.increment_epoch();
+            }
+        };
+        let thread = std::thread::Builder::new().name("reductor-epoch".to_owned()).spawn(tick)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // Nothing in the thread can panic, and nothing is left to do if it did.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! A document model that fails in every way a test needs.

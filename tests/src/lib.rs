@@ -1,0 +1,1 @@
+//! End-to-end tests of Reductor. There is nothing to use here; see `tests/`.
