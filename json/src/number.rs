@@ -1,6 +1,6 @@
 //! JSON numbers: reading their grammar, judging their spelling, writing them as ECMAScript does.
 
-use crate::{error::Problem, string::append};
+use crate::error::Problem;
 
 /// The largest integer below which every integer is a double of its own, 2^53 − 1.
 pub(crate) const INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -150,7 +150,7 @@ pub(crate) fn write_f64(out: &mut Vec<u8>, value: f64) {
     }
     if !write_short_decimal(out, value) {
         let mut buffer = ryu_js::Buffer::new();
-        append(out, buffer.format_finite(value).as_bytes());
+        out.extend_from_slice(buffer.format_finite(value).as_bytes());
     }
 }
 
@@ -180,14 +180,14 @@ fn write_short_decimal(out: &mut Vec<u8>, value: f64) -> bool {
         rest /= 10;
     }
     let zeros = fraction.iter().rev().take_while(|&&digit| digit == b'0').count();
-    append(out, &fraction[..=PLACES - zeros]);
+    out.extend_from_slice(&fraction[..=PLACES - zeros]);
     true
 }
 
 /// Writes an integer in decimal.
 #[inline]
 pub(crate) fn write_integer<I: itoa::Integer>(out: &mut Vec<u8>, value: I) {
-    append(out, itoa::Buffer::new().format(value).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 #[cfg(test)]

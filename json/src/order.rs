@@ -7,10 +7,7 @@
 
 use std::{cmp::Ordering, ops::Range};
 
-use crate::{
-    key,
-    string::{Escapes, append},
-};
+use crate::{key, string::Escapes};
 
 /// An object of so many bytes is moved at once: it is in the first-level cache, and moving it
 /// costs less than remembering it. So many bytes also nest only so deep, hence move so often.
@@ -153,7 +150,7 @@ impl Order {
     fn permute_now(&mut self, sorted_start: usize, members: &mut [u8], offset: usize) {
         self.scratch.clear();
         for member in self.sorted.drain(sorted_start..) {
-            append(&mut self.scratch, &members[member.key.start - offset..member.end - offset]);
+            self.scratch.extend_from_slice(&members[member.key.start - offset..member.end - offset]);
             self.scratch.push(b',');
         }
         members.copy_from_slice(&self.scratch[..members.len()]);

@@ -70,31 +70,6 @@ fn short_clean_run(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| is_special(byte)).unwrap_or(bytes.len())
 }
 
-/// Appends bytes of which most times there are few.
-///
-/// Copies of a length that is known where the code is compiled need no call of `memcpy`. In
-/// WebAssembly such a call may even leave the module, for more than the bytes are worth.
-#[inline]
-pub(crate) fn append(out: &mut Vec<u8>, bytes: &[u8]) {
-    match bytes.len() {
-        0..4 => bytes.iter().for_each(|&byte| out.push(byte)),
-        4..=8 => append_ends::<4>(out, bytes),
-        9..=16 => append_ends::<8>(out, bytes),
-        17..=32 => append_ends::<16>(out, bytes),
-        _ => out.extend_from_slice(bytes),
-    }
-}
-
-/// Appends `N` to twice `N` bytes: the first `N`, and the last `N` over their end.
-#[inline]
-fn append_ends<const N: usize>(out: &mut Vec<u8>, bytes: &[u8]) {
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
-        out.extend_from_slice(first);
-        out.truncate(out.len() - (2 * N - bytes.len()));
-        out.extend_from_slice(last);
-    }
-}
-
 /// Whether a string needed a backslash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Escapes {
@@ -116,7 +91,7 @@ fn write_content(out: &mut Vec<u8>, mut rest: &[u8]) -> Escapes {
     let mut escapes = Escapes::None;
     loop {
         let (clean, tail) = rest.split_at(clean_run(rest));
-        append(out, clean);
+        out.extend_from_slice(clean);
         let Some((&byte, after)) = tail.split_first() else {
             return escapes;
         };
@@ -233,7 +208,7 @@ pub(crate) fn unescape(mut content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len());
     loop {
         let (clean, tail) = content.split_at(clean_run(content));
-        append(&mut out, clean);
+        out.extend_from_slice(clean);
         if tail.is_empty() {
             return out;
         }
@@ -248,7 +223,7 @@ pub(crate) fn rewrite_content(out: &mut Vec<u8>, mut content: &[u8]) -> Escapes 
     let mut escapes = Escapes::None;
     loop {
         let (clean, tail) = content.split_at(clean_run(content));
-        append(out, clean);
+        out.extend_from_slice(clean);
         if tail.is_empty() {
             return escapes;
         }

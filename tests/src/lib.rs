@@ -1,1 +1,2 @@
-//! End-to-end tests of Reductor. There is nothing to use here; see `tests/`.
+//! End-to-end tests of Reductor, with real components. There is nothing to use here; the
+//! tests are in `tests/`, the guests that misbehave in `guests/`, recorded input in `data/`.

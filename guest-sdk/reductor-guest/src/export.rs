@@ -9,8 +9,9 @@ macro_rules! export {
     ($reducer:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
+            use $crate::component::bindings;
             type Component = $crate::component::Component<$reducer>;
-    $crate::component::bindings::export!(Component with_types_in $crate::component::bindings);
+            bindings::export! { Component with_types_in bindings }
         };
         // Says on every target that the type is a model.
         const _: &str = <$reducer as $crate::Reducer>::DOCUMENT_TYPE;

@@ -128,6 +128,24 @@ pub trait Reducer: Default + Serialize + DeserializeOwned + 'static {
 /// assert_eq!(poll.state(), json!(0));
 /// # Ok::<(), Rejection>(())
 /// ```
+///
+/// Several scopes that are declared without it do not compile:
+///
+/// ```compile_fail,E0080
+/// # use reductor_guest::prelude::*;
+/// # #[derive(Default, Serialize, Deserialize)]
+/// # struct Poll;
+/// # #[derive(Deserialize, JsonSchema)]
+/// # enum PollAction { Clear }
+/// impl Reducer for Poll {
+///     const SCOPES: &'static [&'static str] = &["global", "local"];
+///     // …
+/// # const DOCUMENT_TYPE: &'static str = "example/poll";
+/// # type Action = PollAction;
+/// # fn apply(&mut self, _: PollAction, _: &mut Context) -> Result<(), Rejection> { Ok(()) }
+/// }
+/// # reductor_guest::testing::Document::<Poll>::new();
+/// ```
 #[macro_export]
 macro_rules! scopes {
     ($($scope:ident),+ $(,)?) => {

@@ -1,1 +1,106 @@
-fn main() {}
+//! The program `reductor`: builds, checks, runs and measures reducers.
+//!
+//! Every command writes what scripts read to standard output and everything else to standard
+//! error. Exit codes: 0 when all went well, 1 when jobs failed, 2 for bad usage or input.
+
+mod bench;
+mod build;
+mod check;
+mod demo;
+mod input;
+mod output;
+mod plugins;
+mod run;
+mod trace;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Builds, checks and runs document models: reducers compiled to WebAssembly components.
+#[derive(Parser)]
+#[command(name = "reductor", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all went well, 1 jobs failed, 2 bad usage or input.
+Set REDUCTOR_LOG (such as `info` or `reductor::guest=debug`) to see what host and guests log.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Turns a guest crate into a component.
+    Build(build::Args),
+    /// Looks at plugins.
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Runs a file of jobs.
+    Run(run::Args),
+    /// Measures this host on this machine.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// Replays a real editing session through the sandbox, from the project's sources.
+    Demo(demo::Args),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// The shell to complete in.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum Plugin {
+    /// Admits a component like the host does, and prints what it is; or says why not.
+    Check(check::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    let outcome = match cli.command {
+        Command::Build(args) => build::build(args),
+        Command::Plugin(Plugin::Check(args)) => check::check(&args),
+        Command::Run(args) => run::run(args),
+        Command::Bench(command) => bench::bench(command),
+        Command::Demo(args) => demo::demo(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "reductor", &mut std::io::stdout());
+            Ok(Outcome::AllWell)
+        }
+    };
+    match outcome {
+        Ok(Outcome::AllWell) => ExitCode::SUCCESS,
+        Ok(Outcome::JobsFailed) => ExitCode::from(1),
+        // Whoever read our output has enough of it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// How a command ended that could do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    AllWell,
+    JobsFailed,
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("REDUCTOR_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

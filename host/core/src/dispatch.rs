@@ -11,7 +11,7 @@ use crate::job::{Causation, Job, JobStatus};
 use crate::limits::Limits;
 use crate::plugin::Manifest;
 use crate::reducer::DispatchRequest;
-use crate::submission::Accepted;
+use crate::submission::{Accepted, name_problem};
 
 /// Where a job stands among the jobs that follow from one another by dispatch.
 #[derive(Clone, Debug)]
@@ -68,9 +68,10 @@ pub(crate) fn plan(
     operation: &Operation,
     depth: u32,
     manifest: &Manifest,
+    limits: &Limits,
 ) -> Result<Vec<Accepted>, GuestFailure> {
     let planned = requests.into_iter().enumerate().map(|(ordinal, request)| {
-        check(&request, job, manifest)?;
+        check(&request, job, manifest, limits)?;
         let action = Action {
             id: hash::dispatched_action_id(operation.id, ordinal),
             action_type: request.action_type,
@@ -99,7 +100,17 @@ pub(crate) fn plan(
     planned.collect()
 }
 
-fn check(request: &DispatchRequest, job: &Job, manifest: &Manifest) -> Result<(), GuestFailure> {
+fn check(request: &DispatchRequest, job: &Job, manifest: &Manifest, limits: &Limits) -> Result<(), GuestFailure> {
+    if let Some(problem) = name_problem(request.action_type.as_str(), limits) {
+        return Err(GuestFailure::new(Reason::InvalidOutput, format!("dispatched an action whose type {problem}")));
+    }
+    let (bytes, max) = (request.input.as_str().len(), limits.action_input_bytes_max);
+    if bytes > max {
+        return Err(limit(format!(
+            "dispatched `{}` with an input of {bytes} bytes; {max} are allowed",
+            request.action_type
+        )));
+    }
     if let Some(document) = request.document_id.as_ref().filter(|document| **document != job.document_id) {
         return Err(limit(format!(
             "dispatched `{}` to document `{document}`, but only its own is allowed",

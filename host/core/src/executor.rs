@@ -121,6 +121,9 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// Wakes idle workers; waits on `waiting`.
     work: Condvar,
+    /// Set under the lock of `waiting`, so that a worker on its way to wait sees it; read
+    /// without it between two jobs.
+    stopping: AtomicBool,
     interrupt: Arc<AtomicBool>,
 }
 
@@ -134,7 +137,6 @@ struct Waiting {
     queue: Queue<DocumentType, Pending>,
     /// Workers that wait for [`Shared::work`].
     idle_workers: usize,
-    stopping: bool,
 }
 
 /// A job on its way.
@@ -176,12 +178,9 @@ impl Executor {
             store,
             bus,
             residents: Residents::new(config.residents),
-            waiting: Mutex::new(Waiting {
-                queue: Queue::new(config.limits.queue_depth_max),
-                idle_workers: 0,
-                stopping: false,
-            }),
+            waiting: Mutex::new(Waiting { queue: Queue::new(config.limits.queue_depth_max), idle_workers: 0 }),
             work: Condvar::new(),
+            stopping: AtomicBool::new(false),
             interrupt: Arc::new(AtomicBool::new(false)),
             config,
         });
@@ -249,12 +248,10 @@ impl Executor {
     /// The model of a document: as the log has it, as the last job that waits for it would
     /// create it, or as `named`.
     fn document_type(&self, lane: &LaneKey, named: Option<&DocumentType>) -> Result<DocumentType, Refusal> {
+        // The queue first: a lane is gone from it only when what its jobs made can be read.
+        let waiting = self.shared.lock().queue.kind(lane).cloned();
         let stored = self.shared.store.head(lane)?.map(|head| head.document_type.clone());
-        let known = stored.or_else(|| {
-            let waiting = self.shared.lock();
-            waiting.queue.kind(lane).cloned()
-        });
-        resolve_type(&lane.document, named, known.as_ref())
+        resolve_type(&lane.document, named, stored.or(waiting).as_ref())
     }
 
     /// Where a branch of a document stands, if it exists.
@@ -300,7 +297,9 @@ impl Executor {
         if how == Stop::Interrupt {
             self.shared.interrupt.store(true, Ordering::Relaxed);
         }
-        self.shared.lock().stopping = true;
+        let waiting = self.shared.lock();
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        drop(waiting);
         self.shared.work.notify_all();
         for worker in self.workers.drain(..) {
             worker.join().expect("a worker does not panic");
@@ -375,6 +374,10 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// Puts an accepted job into its lane.
     fn enqueue(&self, lane: LaneKey, accepted: Accepted) -> Result<Ticket, Refusal> {
         let (sender, done) = oneshot::channel();
@@ -382,7 +385,7 @@ impl Shared {
         let pending =
             Pending::new(accepted, Lineage::root(&self.config.limits), self.config.clock.elapsed(), Some(sender));
         let mut waiting = self.lock();
-        if waiting.stopping {
+        if self.stopping() {
             return Err(Refusal::Stopping);
         }
         let new_turn = waiting.queue.push(lane, document_type.clone(), pending);
@@ -441,7 +444,7 @@ impl Shared {
                         break Rest::Until(moment);
                     }
                 }
-                if began.elapsed() >= TURN_TIME_MAX || self.interrupt.load(Ordering::Relaxed) {
+                if began.elapsed() >= TURN_TIME_MAX || self.stopping() {
                     break Rest::None;
                 }
             };
@@ -457,10 +460,14 @@ impl Shared {
         let clock = &self.config.clock;
         let mut waiting = self.lock();
         loop {
-            if waiting.stopping {
+            if self.stopping() {
                 return None;
             }
             if let Some(turn) = waiting.queue.take(clock.elapsed(), TURN_JOBS_MAX) {
+                // Several lanes may have rested until the same moment, and one worker saw it.
+                if waiting.queue.has_turn() && waiting.idle_workers > 0 {
+                    self.work.notify_one();
+                }
                 return Some(turn);
             }
             waiting.idle_workers += 1;

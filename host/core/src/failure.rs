@@ -222,8 +222,8 @@ pub(crate) enum AttemptError {
     Apply { action: Option<usize>, error: ApplyError },
     /// An action does not fit where its stream stands.
     Position { action: usize, message: String },
-    /// The state came out with another hash than the job said.
-    Hash { expected: String, found: String },
+    /// The state has another hash than the job said, or before this action its author.
+    Hash { action: Option<usize>, expected: String, found: String },
     /// The log could not be read or written.
     Store(StoreError),
 }

@@ -163,7 +163,8 @@ impl Serialize for OperationId {
 impl<'de> Deserialize<'de> for OperationId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        if text.len() != 32 {
+        // `from_str_radix` takes a sign, too.
+        if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(serde::de::Error::custom("an operation id has 32 hexadecimal digits"));
         }
         u128::from_str_radix(&text, 16).map(|number| Self(number.to_be_bytes())).map_err(serde::de::Error::custom)

@@ -167,6 +167,11 @@ impl<K: Clone + PartialEq, J> Queue<K, J> {
         }
     }
 
+    /// Whether a lane is ready, those that still rest aside.
+    pub fn has_turn(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// When the next resting lane is ready, if one rests.
     pub fn next_wake(&self) -> Option<Duration> {
         self.resting.first().map(|(moment, _)| *moment)

@@ -25,21 +25,19 @@ struct Details {
 impl Report {
     /// Describes why an attempt at `job` failed on `plugin`.
     pub(crate) fn of(error: AttemptError, job: &Job, plugin: &Arc<PluginRef>, fuel_consumed: u64) -> Self {
-        use JobErrorCode::{GracefulAbort, HashMismatch, IoError, LibraryError, RebaseFailed};
+        use JobErrorCode::{HashMismatch, IoError, LibraryError, RebaseFailed};
         match error {
-            AttemptError::Hash { expected, found } => {
-                Self::plain(HashMismatch, format!("the state hashes to {found}, not to {expected}"))
+            AttemptError::Hash { action, expected, found } => {
+                let message = format!("the state hashes to {found}, not to {expected}");
+                match action {
+                    Some(action) => Self::at(action, HashMismatch, &format!("{message}, before it")),
+                    None => Self::plain(HashMismatch, message),
+                }
             }
-            AttemptError::Position { action, message } => {
-                let mut report = Self::plain(RebaseFailed, format!("actions[{action}]: {message}"));
-                report.details.action = Some(action);
-                report
-            }
+            AttemptError::Position { action, message } => Self::at(action, RebaseFailed, &message),
             AttemptError::Store(error) => Self::plain(IoError, error.to_string()),
             AttemptError::Apply { error: ApplyError::Host(fault), .. } => Self::plain(IoError, fault.to_string()),
-            AttemptError::Apply { error: ApplyError::Interrupted, .. } => {
-                Self::plain(GracefulAbort, "the host stopped before the job ended".to_owned())
-            }
+            AttemptError::Apply { error: ApplyError::Interrupted, .. } => Self::aborted(),
             AttemptError::Apply { action, error: ApplyError::Rejected { code, message } } => {
                 let text = format!("{plugin} refused {}: {message} ({code})", place(job, action));
                 let mut report = Self::plain(LibraryError, text);
@@ -62,12 +60,18 @@ impl Report {
 
     /// A job that the host gave back because it stopped.
     pub(crate) fn aborted() -> Self {
-        Self::plain(JobErrorCode::GracefulAbort, "the host stopped before the job began".to_owned())
+        Self::plain(JobErrorCode::GracefulAbort, "the host stopped before the job ended".to_owned())
     }
 
     /// A job whose model has no reducer any more.
     pub(crate) fn unserved(document_type: &crate::ids::DocumentType) -> Self {
         Self::plain(JobErrorCode::IoError, format!("no plugin for `{document_type}` is loaded"))
+    }
+
+    fn at(action: usize, code: JobErrorCode, message: &str) -> Self {
+        let mut report = Self::plain(code, format!("actions[{action}]: {message}"));
+        report.details.action = Some(action);
+        report
     }
 
     fn plain(code: JobErrorCode, message: String) -> Self {

@@ -172,9 +172,10 @@ impl Submission {
     pub fn from_json(text: &str) -> Result<Self, Refusal> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let submission = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            // A `.` stands for the whole, a `?` for a field whose name was not reached.
             let field = error.path().to_string();
             Refusal::Malformed {
-                field: if field == "." { String::new() } else { field },
+                field: field.trim_end_matches(['.', '?']).to_owned(),
                 problem: error.into_inner().to_string(),
             }
         })?;
@@ -252,6 +253,7 @@ impl Accepted {
         manifest: &Manifest,
         limits: &Limits,
     ) -> Result<Self, Refusal> {
+        Check { manifest, limits }.name("id", job.id.as_str())?;
         let submission = Submission {
             document_id: job.document_id,
             document_type: None,
@@ -288,17 +290,8 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn name(&self, field: &str, text: &str) -> Result<(), Refusal> {
-        let max = self.limits.name_bytes_max;
-        let problem = if text.is_empty() {
-            "must not be empty".to_owned()
-        } else if text.len() > max {
-            format!("has {} bytes; {max} are allowed", text.len())
-        } else if text.chars().any(char::is_control) {
-            "must not contain control characters".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(Refusal::Invalid { field: field.to_owned(), problem })
+        name_problem(text, self.limits)
+            .map_or(Ok(()), |problem| Err(Refusal::Invalid { field: field.to_owned(), problem }))
     }
 
     fn count(&self, actions: usize) -> Result<(), Refusal> {
@@ -318,15 +311,16 @@ impl Check<'_> {
             return Err(self.unknown_scope(field("scope"), scope));
         }
         self.bounded_name(|| field("type"), draft.action_type.as_str())?;
-        let id = draft.id.unwrap_or_else(ActionId::generate);
-        self.bounded_name(|| field("id"), id.as_str())?;
+        if let Some(id) = &draft.id {
+            self.bounded_name(|| field("id"), id.as_str())?;
+        }
         let (bytes, max) = (draft.input.as_str().len(), self.limits.action_input_bytes_max);
         if bytes > max {
             let problem = format!("has {bytes} bytes; {max} are allowed");
             return Err(Refusal::Invalid { field: field("input"), problem });
         }
         Ok(Action {
-            id,
+            id: draft.id.unwrap_or_else(ActionId::generate),
             action_type: draft.action_type,
             timestamp_utc_ms: draft.timestamp_utc_ms.unwrap_or_else(|| now.clone()),
             input: draft.input,
@@ -370,6 +364,20 @@ impl Check<'_> {
             document_type: self.manifest.document_type.clone(),
             known: self.manifest.scopes.clone(),
         }
+    }
+}
+
+/// What is wrong with `text` as an id, a type or a name, if anything is.
+pub(crate) fn name_problem(text: &str, limits: &Limits) -> Option<String> {
+    let max = limits.name_bytes_max;
+    if text.is_empty() {
+        Some("must not be empty".to_owned())
+    } else if text.len() > max {
+        Some(format!("has {} bytes; {max} are allowed", text.len()))
+    } else if text.chars().any(char::is_control) {
+        Some("must not contain control characters".to_owned())
+    } else {
+        None
     }
 }
 

@@ -1,0 +1,109 @@
+//! Reads job files: one submission a line, as JSON.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use anyhow::Context as _;
+use reductor_core::{Clock, DocumentType, LaneKey, Limits, Reducers, Refusal, Submission, resolve_type};
+
+/// Problems of a file that are told at once; more of them help nobody.
+const PROBLEMS_MAX: usize = 10;
+/// Bytes of a line: a job's actions at their largest would not fit, but a broken file should
+/// not fill the memory.
+const LINE_BYTES_MAX: u64 = 1 << 30;
+
+/// Checks submissions as the executor will, in a world where only earlier lines have run.
+pub(crate) struct Checker<'a> {
+    reducers: &'a Reducers,
+    limits: Limits,
+    /// What earlier lines make of each lane.
+    lanes: HashMap<LaneKey, DocumentType>,
+}
+
+impl<'a> Checker<'a> {
+    pub(crate) fn new(reducers: &'a Reducers) -> Self {
+        Self { reducers, limits: Limits::default(), lanes: HashMap::new() }
+    }
+
+    /// Reads a line and checks it.
+    pub(crate) fn check(&mut self, line: &str) -> Result<Submission, Refusal> {
+        let submission = Submission::from_json(line)?;
+        let lane = submission.lane();
+        let known = self.lanes.get(&lane);
+        let document_type = resolve_type(&lane.document, submission.document_type.as_ref(), known)?;
+        let reducer = self.reducers.get(&document_type).ok_or_else(|| Refusal::UnknownModel {
+            document_type: document_type.clone(),
+            loaded: self.reducers.document_types(),
+        })?;
+        submission.clone().admit(reducer.manifest(), &self.limits, Clock::system().now())?;
+        self.lanes.insert(lane, document_type);
+        Ok(submission)
+    }
+
+    /// The lanes that lines so far go to, in the order of their names.
+    pub(crate) fn lanes(&self) -> Vec<LaneKey> {
+        let mut lanes: Vec<_> = self.lanes.keys().cloned().collect();
+        lanes.sort();
+        lanes
+    }
+}
+
+/// Reads and checks a whole file before anything of it runs.
+pub(crate) fn read_file(path: &Path, checker: &mut Checker<'_>) -> anyhow::Result<Vec<Submission>> {
+    let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let name = path.display().to_string();
+    let (mut submissions, mut problems, mut more) = (Vec::new(), Vec::new(), 0);
+    for line in Lines::new(file) {
+        let (number, text) = line.with_context(|| format!("{name} cannot be read"))?;
+        match checker.check(&text) {
+            Ok(submission) => submissions.push(submission),
+            Err(refusal) if problems.len() < PROBLEMS_MAX => problems.push(located(&name, number, &refusal)),
+            Err(_) => more += 1,
+        }
+    }
+    if problems.is_empty() {
+        return Ok(submissions);
+    }
+    if more > 0 {
+        problems.push(format!("and {more} more"));
+    }
+    anyhow::bail!("nothing was run\n{}", problems.join("\n"))
+}
+
+/// Says where in the input a refusal belongs.
+pub(crate) fn located(name: &str, line: usize, refusal: &Refusal) -> String {
+    format!("{name}:{line}: {refusal}")
+}
+
+/// The lines of a job file that are not blank, with their numbers from 1.
+pub(crate) struct Lines<R> {
+    reader: BufReader<R>,
+    number: usize,
+}
+
+impl<R: Read> Lines<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader: BufReader::new(reader), number: 0 }
+    }
+}
+
+impl<R: Read> Iterator for Lines<R> {
+    type Item = std::io::Result<(usize, String)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut line = String::new();
+            self.number += 1;
+            match (&mut self.reader).take(LINE_BYTES_MAX).read_line(&mut line) {
+                Ok(0) => return None,
+                Ok(_) if line.trim().is_empty() => {}
+                Ok(_) => return Some(Ok((self.number, line))),
+                Err(error) => {
+                    let text = format!("line {}: {error}", self.number);
+                    return Some(Err(std::io::Error::new(error.kind(), text)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `reductor run`: a file of jobs through queue, executor, sandbox, log and events.
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use reductor_core::{
+    EventBus, Executor, ExecutorConfig, JobExecutorManagerConfig, JobResult, Json, LaneKey, MemoryStore, Refusal, Stop,
+    Submission, Ticket,
+};
+use reductor_sandbox::{GuestLimits, Sandbox};
+use serde::Serialize;
+
+use crate::input::{self, Checker, Lines};
+use crate::{Outcome, output, plugins};
+
+/// Jobs that are under way at once. The queue holds far more; this bounds the results that
+/// wait to be printed in order.
+const WINDOW: usize = 10_000;
+
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// A component whose model the jobs use; give one for each model.
+    #[arg(long, required = true, value_name = "FILE")]
+    plugin: Vec<PathBuf>,
+    /// How many jobs run at once; the number of cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_concurrency: Option<u16>,
+    /// Milliseconds that one attempt at a job may take.
+    #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
+    job_timeout: u64,
+    /// How often a failed attempt is repeated.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    max_retries: u32,
+    /// After the results, print where this document stands; may be given more than once.
+    #[arg(long, value_name = "DOCUMENT")]
+    print_state: Vec<String>,
+    /// The jobs: one submission a line, as JSON; `-` for standard input.
+    #[arg(value_name = "JOBS.ndjson")]
+    jobs: PathBuf,
+}
+
+const AFTER_HELP: &str = r#"A line is a submission:
+  {"documentId": "c1", "documentType": "example/counter",
+   "actions": [{"type": "INCREMENT", "input": {"by": 2}}]}
+and may also have branch (main), scopes (those of the actions), resultingHash and
+config {maxRetries, jobTimeout, retryBaseDelay, retryMaxDelay}. An action may also have
+id, scope (global), timestampUtcMs (now) and context.
+
+A file is checked whole before anything runs; standard input line by line.
+Prints one result a line, in the order of the submissions."#;
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let sandbox = Sandbox::new(GuestLimits::default())?;
+    let reducers = plugins::admit_all(&sandbox, &args.plugin)?;
+    let mut checker = Checker::new(&reducers);
+    let from_stdin = args.jobs.as_os_str() == "-";
+    let file = if from_stdin { None } else { Some(input::read_file(&args.jobs, &mut checker)?) };
+    if file.is_some() {
+        check_documents(&args.print_state, &checker.lanes())?;
+    }
+
+    let executor = Executor::start(config(&args), reducers.clone(), Arc::new(MemoryStore::new()), EventBus::new(1))?;
+    let progress = progress_bar(file.as_ref().map(Vec::len));
+    let (tickets, results) = sync_channel(WINDOW);
+    let began = Instant::now();
+    let (submitted, printed) = std::thread::scope(|scope| {
+        let shown = &progress;
+        let printer = scope.spawn(move || print_results(&results, shown));
+        let submitted = match file {
+            Some(submissions) => submit_all(&executor, submissions, &tickets),
+            None => submit_lines(&executor, &mut checker, &tickets),
+        };
+        drop(tickets);
+        (submitted, printer.join().expect("the printer does not panic"))
+    });
+    progress.finish_and_clear();
+    let tally = printed?;
+    for document in &args.print_state {
+        print_state(&executor, &checker.lanes(), document)?;
+    }
+    executor.stop(Stop::Graceful);
+    tally.summarise(began.elapsed());
+    submitted?;
+    Ok(if tally.failed == 0 { Outcome::AllWell } else { Outcome::JobsFailed })
+}
+
+fn config(args: &Args) -> ExecutorConfig {
+    ExecutorConfig {
+        manager: JobExecutorManagerConfig {
+            max_concurrency: args.max_concurrency.map(usize::from),
+            job_timeout: Some(args.job_timeout),
+            ..JobExecutorManagerConfig::default()
+        },
+        max_retries: args.max_retries,
+        ..ExecutorConfig::default()
+    }
+}
+
+fn check_documents(wanted: &[String], lanes: &[LaneKey]) -> anyhow::Result<()> {
+    let unknown = wanted.iter().find(|wanted| lanes.iter().all(|lane| lane.document.as_str() != **wanted));
+    match unknown {
+        Some(unknown) => anyhow::bail!("--print-state: no job is for a document `{unknown}`; nothing was run"),
+        None => Ok(()),
+    }
+}
+
+fn submit_all(executor: &Executor, submissions: Vec<Submission>, tickets: &SyncSender<Ticket>) -> anyhow::Result<()> {
+    for submission in submissions {
+        if tickets.send(executor.submit(submission)?).is_err() {
+            // The printer has stopped, and says why itself.
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn submit_lines(executor: &Executor, checker: &mut Checker<'_>, tickets: &SyncSender<Ticket>) -> anyhow::Result<()> {
+    for line in Lines::new(std::io::stdin()) {
+        let (number, text) = line.context("standard input cannot be read")?;
+        let located = |refusal: Refusal| anyhow::anyhow!(input::located("standard input", number, &refusal));
+        let submission = checker.check(&text).map_err(located)?;
+        if tickets.send(executor.submit(submission).map_err(located)?).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Prints the results in the order of the tickets; whatever is ready goes out at once.
+fn print_results(tickets: &Receiver<Ticket>, progress: &ProgressBar) -> anyhow::Result<Tally> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut tally = Tally::default();
+    loop {
+        let ticket = match tickets.try_recv() {
+            Ok(ticket) => ticket,
+            Err(TryRecvError::Disconnected) => break,
+            Err(TryRecvError::Empty) => {
+                out.flush()?;
+                match tickets.recv() {
+                    Ok(ticket) => ticket,
+                    Err(_) => break,
+                }
+            }
+        };
+        let result = ticket.wait_blocking();
+        tally.count(&result);
+        serde_json::to_writer(&mut out, &*result).context("a result could not be printed")?;
+        out.write_all(b"\n")?;
+        progress.inc(1);
+    }
+    out.flush()?;
+    Ok(tally)
+}
+
+/// What `--print-state` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DocumentState<'a> {
+    document_id: &'a str,
+    branch: &'a str,
+    document_type: &'a str,
+    /// Operations of the branch, across scopes.
+    revision: u64,
+    hash: BTreeMap<&'a str, &'a str>,
+    state: BTreeMap<&'a str, Json>,
+}
+
+/// Prints where each branch of a document stands that jobs were for.
+fn print_state(executor: &Executor, lanes: &[LaneKey], document: &str) -> anyhow::Result<()> {
+    let mut found = false;
+    for lane in lanes.iter().filter(|lane| lane.document.as_str() == document) {
+        let Some(head) = executor.head(lane)? else { continue };
+        found = true;
+        let state = |json: &[u8]| Json::parse(std::str::from_utf8(json)?).map_err(anyhow::Error::from);
+        let states = head.scopes.iter().map(|scope| Ok((scope.state.scope.as_str(), state(&scope.state.json)?)));
+        output::line(&DocumentState {
+            document_id: document,
+            branch: lane.branch.as_str(),
+            document_type: head.document_type.as_str(),
+            revision: head.revision,
+            hash: head.scopes.iter().map(|scope| (scope.state.scope.as_str(), scope.hash.as_str())).collect(),
+            state: states.collect::<anyhow::Result<_>>()?,
+        })?;
+    }
+    if !found {
+        eprintln!("document `{document}` does not exist: no job that would have created it succeeded");
+    }
+    Ok(())
+}
+
+/// What the jobs came to.
+#[derive(Default)]
+struct Tally {
+    done: u64,
+    failed: u64,
+}
+
+impl Tally {
+    fn count(&mut self, result: &JobResult) {
+        self.done += 1;
+        self.failed += u64::from(!result.success);
+    }
+
+    /// For people; scripts have the results.
+    fn summarise(&self, took: Duration) {
+        if std::io::stderr().is_terminal() {
+            let rate = self.done as f64 / took.as_secs_f64();
+            eprintln!("{} jobs, {} failed, {rate:.0} jobs/s", self.done, self.failed);
+        }
+    }
+}
+
+fn progress_bar(jobs: Option<usize>) -> ProgressBar {
+    let (bar, template) = match jobs {
+        Some(jobs) => (ProgressBar::new(jobs as u64), "{bar:40} {pos}/{len} jobs, {per_sec}, {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} jobs, {per_sec}"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("the template is a constant"))
+}

@@ -1,0 +1,246 @@
+//! What every [`OperationStore`] promises, tested once for all implementations.
+//!
+//! Each function takes an empty store and panics where it breaks a promise. The macro at the
+//! end makes a test of each. The module uses nothing but the public API, so that the tests of
+//! another crate can include this file.
+
+use std::sync::{Arc, Barrier};
+
+use reductor_core::{
+    Action, ActionId, ActionType, Append, Branch, DocumentId, DocumentType, Head, Json, LaneKey, Operation,
+    OperationStore, PluginRef, Scope, ScopeHead, ScopeState, StoreError, StoredOperation, Timestamp, TimestampText,
+    operation_id, state_hash,
+};
+
+/// A branch as its writer knows it: makes appends that fit, for tests to spoil.
+struct Writer {
+    lane: LaneKey,
+    head: Head,
+}
+
+impl Writer {
+    fn new(document: &str) -> Self {
+        let lane = LaneKey { document: DocumentId::from(document), branch: Branch::from(Branch::MAIN) };
+        Self { lane, head: Head { document_type: DocumentType::from("test/list"), revision: 0, scopes: Vec::new() } }
+    }
+
+    /// An append of these actions, given as (scope, action id).
+    fn next(&self, actions: &[(&str, &str)]) -> Append {
+        let mut head = self.head.clone();
+        let operations = actions.iter().map(|(scope, id)| record(&self.lane, &mut head, scope, id)).collect();
+        Append { lane: self.lane.clone(), expected_revision: self.head.revision, operations, head }
+    }
+
+    /// Makes and appends it, and goes on from there.
+    fn append(&mut self, store: &dyn OperationStore, actions: &[(&str, &str)]) -> Append {
+        let append = self.next(actions);
+        store.append(append.clone()).expect("an append that fits");
+        self.head = append.head.clone();
+        append
+    }
+
+    /// Asserts that the store refuses the append for this reason, and changes nothing.
+    fn misfit(&self, store: &dyn OperationStore, append: Append, reason: &str) {
+        let before = read_all(store, &self.lane);
+        let error = store.append(append).expect_err(reason);
+        assert!(matches!(&error, StoreError::Misfit { problem, .. } if problem.contains(reason)), "{error}");
+        assert_eq!(read_all(store, &self.lane), before, "nothing was appended");
+    }
+}
+
+fn record(lane: &LaneKey, head: &mut Head, scope: &str, id: &str) -> StoredOperation {
+    let (scope, id) = (Scope::from(scope), ActionId::from(id));
+    let json: Arc<[u8]> = format!("\"{id}\"").into_bytes().into();
+    let hash = state_hash(&json);
+    let state = ScopeState { scope: scope.clone(), json };
+    let at = head.scopes.iter().position(|head| head.state.scope == scope).unwrap_or_else(|| {
+        head.scopes.push(ScopeHead { next_index: 0, state: state.clone(), hash: hash.clone() });
+        head.scopes.len() - 1
+    });
+    let index = head.scopes[at].next_index;
+    head.scopes[at] = ScopeHead { next_index: index + 1, state, hash: hash.clone() };
+    let timestamp_utc_ms = TimestampText::from(Timestamp { ms: 0 });
+    let operation = Operation {
+        id: operation_id(lane, &scope, &id),
+        index,
+        skip: 0,
+        timestamp_utc_ms: timestamp_utc_ms.clone(),
+        hash,
+        error: None,
+        action: Arc::new(Action {
+            id,
+            action_type: ActionType::from("SET"),
+            timestamp_utc_ms,
+            input: Json::null(),
+            scope,
+            context: None,
+        }),
+    };
+    let plugin = PluginRef { document_type: head.document_type.clone(), version: 1, digest: "native".into() };
+    head.revision += 1;
+    StoredOperation { operation, sequence: head.revision - 1, plugin: Arc::new(plugin) }
+}
+
+fn read_all(store: &dyn OperationStore, lane: &LaneKey) -> (Option<Head>, Vec<StoredOperation>) {
+    let head = store.head(lane).expect("a readable head").map(|head| Head::clone(&head));
+    (head, store.operations(lane, 0, usize::MAX).expect("readable operations"))
+}
+
+fn find(store: &dyn OperationStore, lane: &LaneKey, scope: &str, action: &str) -> Option<StoredOperation> {
+    store.operation_of(lane, &Scope::from(scope), &ActionId::from(action)).expect("a readable index")
+}
+
+pub(crate) fn a_branch_that_was_never_written_has_nothing(store: &dyn OperationStore) {
+    let lane = Writer::new("d").lane;
+    assert_eq!(read_all(store, &lane), (None, Vec::new()));
+    assert_eq!(find(store, &lane, "global", "a"), None);
+}
+
+pub(crate) fn what_was_appended_can_be_read_at_once(store: &dyn OperationStore) {
+    let mut writer = Writer::new("d");
+    let first = writer.append(store, &[("document", "create"), ("global", "a")]);
+    assert_eq!(read_all(store, &writer.lane), (Some(first.head), first.operations.clone()));
+    let second = writer.append(store, &[("global", "b"), ("local", "a")]);
+    let all: Vec<_> = first.operations.into_iter().chain(second.operations).collect();
+    assert_eq!(read_all(store, &writer.lane), (Some(second.head), all));
+}
+
+pub(crate) fn operations_are_read_by_range(store: &dyn OperationStore) {
+    let mut writer = Writer::new("d");
+    writer.append(store, &[("global", "a"), ("local", "b"), ("global", "c")]);
+    writer.append(store, &[("global", "d")]);
+    let sequences = |from, limit| -> Vec<u64> {
+        let page = store.operations(&writer.lane, from, limit).expect("readable operations");
+        page.iter().map(|stored| stored.sequence).collect()
+    };
+    assert_eq!(sequences(0, 2), [0, 1]);
+    assert_eq!(sequences(1, 2), [1, 2]);
+    assert_eq!(sequences(3, 9), [3]);
+    assert_eq!(sequences(4, 9), [0; 0]);
+    assert_eq!(sequences(u64::MAX, 9), [0; 0]);
+    assert_eq!(sequences(0, 0), [0; 0]);
+}
+
+pub(crate) fn an_action_is_found_in_its_own_stream(store: &dyn OperationStore) {
+    let mut writer = Writer::new("d");
+    let append = writer.append(store, &[("global", "a"), ("local", "a"), ("local", "b")]);
+    assert_eq!(find(store, &writer.lane, "global", "a").as_ref(), append.operations.first());
+    assert_eq!(find(store, &writer.lane, "local", "a").as_ref(), append.operations.get(1));
+    assert_eq!(find(store, &writer.lane, "global", "b"), None);
+    assert_eq!(find(store, &Writer::new("e").lane, "global", "a"), None);
+}
+
+pub(crate) fn branches_do_not_disturb_one_another(store: &dyn OperationStore) {
+    let (mut one, mut other) = (Writer::new("d"), Writer::new("d"));
+    other.lane.branch = Branch::from("draft");
+    one.append(store, &[("global", "a")]);
+    one.append(store, &[("global", "b")]);
+    let append = other.append(store, &[("global", "a")]);
+    assert_eq!(read_all(store, &other.lane), (Some(append.head), append.operations));
+    assert_eq!(read_all(store, &one.lane).1.len(), 2);
+}
+
+pub(crate) fn a_writer_who_is_behind_or_ahead_is_refused(store: &dyn OperationStore) {
+    let mut writer = Writer::new("d");
+    let conflict = |writer: &Writer, expected, found| {
+        let before = read_all(store, &writer.lane);
+        let append = Append { expected_revision: expected, ..writer.next(&[("global", "x")]) };
+        let error = store.append(append).expect_err("the revision is another");
+        assert_eq!(error, StoreError::RevisionConflict { lane: writer.lane.clone(), expected, found });
+        assert_eq!(read_all(store, &writer.lane), before, "nothing was appended");
+    };
+    conflict(&writer, 1, 0);
+    writer.append(store, &[("global", "a"), ("global", "b")]);
+    conflict(&writer, 0, 2);
+    conflict(&writer, 1, 2);
+    conflict(&writer, 3, 2);
+}
+
+pub(crate) fn indices_and_sequences_go_on_without_a_gap(store: &dyn OperationStore) {
+    let mut writer = Writer::new("d");
+    writer.append(store, &[("global", "a")]);
+    for index in [0, 2] {
+        let mut append = writer.next(&[("global", "b")]);
+        append.operations[0].operation.index = index;
+        writer.misfit(store, append, "its index is not the next of its scope");
+    }
+    let mut append = writer.next(&[("local", "b")]);
+    append.operations[0].operation.index = 1;
+    writer.misfit(store, append, "its index is not the next of its scope");
+    for sequence in [0, 2] {
+        let mut append = writer.next(&[("global", "b")]);
+        append.operations[0].sequence = sequence;
+        writer.misfit(store, append, "its sequence is not the next");
+    }
+}
+
+pub(crate) fn an_action_is_in_its_stream_only_once(store: &dyn OperationStore) {
+    let mut writer = Writer::new("d");
+    writer.append(store, &[("global", "a")]);
+    writer.misfit(store, writer.next(&[("global", "a")]), "its action is in the log already");
+    writer.misfit(store, writer.next(&[("local", "b"), ("local", "b")]), "its action is in the log already");
+}
+
+pub(crate) fn an_append_is_all_or_nothing(store: &dyn OperationStore) {
+    let mut writer = Writer::new("d");
+    let spoiled = |writer: &Writer| {
+        let mut append = writer.next(&[("global", "x"), ("local", "y"), ("global", "z")]);
+        append.operations[2].operation.index += 1;
+        append
+    };
+    writer.misfit(store, spoiled(&writer), "its index is not the next of its scope");
+    writer.append(store, &[("global", "a")]);
+    writer.misfit(store, spoiled(&writer), "its index is not the next of its scope");
+    assert_eq!(find(store, &writer.lane, "global", "x"), None);
+    writer.append(store, &[("global", "x")]);
+}
+
+pub(crate) fn one_of_two_appends_at_the_same_revision_wins(store: &dyn OperationStore) {
+    const WRITERS: usize = 4;
+    const ROUNDS: usize = 50;
+    let mut base = Writer::new("d");
+    for round in 0..ROUNDS {
+        let start = Barrier::new(WRITERS);
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let attempt = |number: usize| {
+                let append = base.next(&[("global", &format!("{round}-{number}"))]);
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    store.append(append.clone()).map(|()| append)
+                })
+            };
+            let threads: Vec<_> = (0..WRITERS).map(attempt).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a store does not panic")).collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+        let [Ok(won)] = &won[..] else { panic!("{} writers won", won.len()) };
+        assert!(lost.iter().all(|outcome| matches!(outcome, Err(StoreError::RevisionConflict { .. }))));
+        assert_eq!(store.head(&base.lane).expect("a readable head").as_deref(), Some(&won.head));
+        base.head = won.head.clone();
+    }
+    assert_eq!(read_all(store, &base.lane).1.len(), ROUNDS);
+}
+
+/// Makes a test of every promise. `$make` is an expression for an empty store.
+macro_rules! conformance_tests {
+    ($make:expr) => {
+        $crate::conformance::conformance_tests! {
+            $make,
+            a_branch_that_was_never_written_has_nothing,
+            what_was_appended_can_be_read_at_once,
+            operations_are_read_by_range,
+            an_action_is_found_in_its_own_stream,
+            branches_do_not_disturb_one_another,
+            a_writer_who_is_behind_or_ahead_is_refused,
+            indices_and_sequences_go_on_without_a_gap,
+            an_action_is_in_its_stream_only_once,
+            an_append_is_all_or_nothing,
+            one_of_two_appends_at_the_same_revision_wins,
+        }
+    };
+    ($make:expr, $($promise:ident),+ $(,)?) => {
+        $(#[test] fn $promise() { $crate::conformance::$promise(&$make); })+
+    };
+}
+pub(crate) use conformance_tests;

@@ -1,0 +1,8 @@
+//! The behaviour of the core, seen from outside.
+
+mod conformance;
+mod executor;
+mod golden;
+mod memory_store;
+mod queue;
+mod submission;

@@ -1,0 +1,43 @@
+//! Compiles the guests that the tests run, once for all of them.
+//!
+//! Each becomes a variable of the tests, such as `GUEST_TODO_LIST`: the path of its
+//! component. Nothing is installed unless `REDUCTOR_INSTALL_TOOLCHAIN` is `1`.
+
+use std::path::Path;
+
+use reductor_build::{BuildError, BuildOptions, InstallPolicy, build_all};
+
+const GUESTS: [&str; 4] =
+    ["../example-reducers/counter", "../example-reducers/text", "../example-reducers/todo-list", "guests/unruly"];
+const INSTALL: &str = "REDUCTOR_INSTALL_TOOLCHAIN";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed={INSTALL}");
+    if let Err(error) = build_guests() {
+        // Cargo shows these lines as they are, without the noise of a panic.
+        error.to_string().lines().for_each(|line| println!("cargo::error={line}"));
+    }
+}
+
+fn build_guests() -> Result<(), BuildError> {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs build scripts with it");
+    let guests = GUESTS.map(|guest| Path::new(&here).join(guest));
+    let policy = match std::env::var(INSTALL).as_deref() {
+        Ok("1") => InstallPolicy::Allowed,
+        _ => InstallPolicy::Never,
+    };
+    let components = build_all(&guests, &BuildOptions::new().install(policy))?;
+    for component in &components {
+        let variable = component.package.to_uppercase().replace('-', "_");
+        println!("cargo::rustc-env=GUEST_{variable}={}", component.path.display());
+        // The component too: whoever removes it wants it back.
+        for file in component.dependencies.iter().chain([&component.path]) {
+            println!("cargo::rerun-if-changed={}", file.display());
+        }
+    }
+    if let Some(component) = components.first() {
+        println!("cargo::warning=guests were compiled with {}", component.toolchain);
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! End-to-end tests of Reductor: real components in a real host.
+//!
+//! `support` is the only module that knows the API. In the others a test's name is a
+//! sentence, and its body a case.
+
+mod admission;
+mod budget;
+mod dispatch;
+mod editing;
+mod flow;
+mod order;
+mod purity;
+mod retry;
+mod stop;
+mod submission;
+mod support;
