@@ -82,7 +82,6 @@ impl<'a> Rewriter<'a> {
                 }
                 b'[' => {
                     self.containers.push(None);
-                    self.expects_key = false;
                     self.copy(1);
                 }
                 b'}' | b']' => {

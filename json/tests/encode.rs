@@ -250,9 +250,17 @@ fn embedded_json_becomes_canonical() {
 #[test]
 fn write_appends_or_leaves_the_buffer_alone() {
     let mut out = b"{\"kept\":".to_vec();
-    let unsorted = HashMap::from([("b", 1), ("a", 2), ("c", 3)]);
+    let unsorted = serde_json::json!({"b": 1, "a": 2, "c": 3});
     write(&mut out, &unsorted).expect("canonical JSON");
     assert_eq!(out, br#"{"kept":{"a":2,"b":1,"c":3}"#);
+    // Small objects are put in order at once, large ones at the end.
+    let long = "x".repeat(5000);
+    let kept = out.len();
+    let pair = serde_json::json!({"b": long, "a": "{", "c": ""});
+    write(&mut out, &pair).expect("canonical JSON");
+    let large = format!(r#"{{"a":"{{","b":"{long}","c":""}}"#);
+    let written = String::from_utf8(out.split_off(kept)).expect("UTF-8");
+    assert_eq!(written.replace(&long, "…"), large.replace(&long, "…"));
     write(&mut out, &[1.0, f64::NAN]).expect_err("NaN");
     assert_eq!(out, br#"{"kept":{"a":2,"b":1,"c":3}"#);
 }

@@ -95,6 +95,18 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Makes every object too large to be put in order before the text ends.
+fn bulky(value: Value) -> Value {
+    match value {
+        Value::Array(elements) => elements.into_iter().map(bulky).collect(),
+        Value::Object(members) => {
+            let padding = ("padding".to_owned(), Value::from(" ".repeat(1500)));
+            members.into_iter().map(|(key, value)| (key, bulky(value))).chain([padding]).collect()
+        }
+        leaf => leaf,
+    }
+}
+
 /// Writes the value loosely, taking choices from `dice`.
 fn loose(value: &Value, dice: &mut impl FnMut(usize) -> usize, out: &mut String) {
     let space = |dice: &mut dyn FnMut(usize) -> usize, out: &mut String| {
@@ -250,6 +262,14 @@ proptest! {
         prop_assert_eq!(text_of(&text), canonical(&value));
         prop_assert_eq!(check(&text, Limits::default()), Ok(Form::Canonical));
         prop_assert_eq!(canonicalize(&text, Limits::default()), Ok(text));
+    }
+
+    #[test]
+    fn large_objects_are_put_in_order_too(value in any_value().prop_map(bulky)) {
+        let text = to_vec(&value).expect("canonical JSON");
+        prop_assert_eq!(text_of(&text), canonical(&value));
+        let compact = serde_json::to_vec(&value).expect("JSON");
+        prop_assert_eq!(canonicalize(&compact, Limits::default()), Ok(text));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Shows refusals and the action's timestamp, the only clock of a reducer. Its state is
 //!
 //! ```json
-//! {"items":[{"id":"t1","text":"buy milk","addedAt":"2026-01-31T09:30:00.000Z","completedAt":null}]}
+//! {"items":[{"addedAt":"2026-01-31T09:30:00.000Z","completedAt":null,"id":"t1","text":"buy milk"}]}
 //! ```
 
 use reductor_guest::prelude::*;
@@ -17,10 +17,11 @@ pub struct TodoList {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Item {
-    id: String,
-    text: String,
+    // In the order of their names, as canonical JSON has them: encoding need not sort then.
     added_at: String,
     completed_at: Option<String>,
+    id: String,
+    text: String,
 }
 
 /// What can be done to a list.

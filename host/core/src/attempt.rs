@@ -78,7 +78,7 @@ impl Attempt<'_> {
             let requests = std::mem::take(&mut call.dispatched);
             let planned =
                 dispatch::plan(requests, job, operation, self.lineage.depth, self.reducer.manifest(), self.limits)
-                    .map_err(|failure| failed(failure.into()))?;
+                    .map_err(failed)?;
             draft.dispatched.extend(planned);
         }
         draft.check_resulting_hash(job)?;
@@ -88,10 +88,8 @@ impl Attempt<'_> {
     fn commit(&self, draft: Draft<'_>, resident: &mut Resident) -> Result<Committed, AttemptError> {
         let Draft { operations, appended, dispatched, head, .. } = draft;
         let (job, reserved) = (&self.accepted.job, dispatched.len());
-        self.lineage.reserve(reserved, self.limits).map_err(|failure| AttemptError::Apply {
-            action: job.actions.len().checked_sub(1),
-            error: failure.into(),
-        })?;
+        let failed = |error| AttemptError::Apply { action: job.actions.len().checked_sub(1), error };
+        self.lineage.reserve(reserved, self.limits).map_err(failed)?;
         if !appended.is_empty() {
             let append = Append {
                 lane: self.lane.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::action::{Action, Operation};
-use crate::failure::{GuestFailure, Reason};
+use crate::failure::{ApplyError, GuestFailure, Reason};
 use crate::hash;
 use crate::ids::{JobId, Scope};
 use crate::job::{Causation, Job, JobStatus};
@@ -34,7 +34,7 @@ impl Lineage {
     }
 
     /// Takes room for `count` more jobs, if there is any.
-    pub(crate) fn reserve(&self, count: usize, limits: &Limits) -> Result<(), GuestFailure> {
+    pub(crate) fn reserve(&self, count: usize, limits: &Limits) -> Result<(), ApplyError> {
         if count == 0 {
             return Ok(());
         }
@@ -69,7 +69,7 @@ pub(crate) fn plan(
     depth: u32,
     manifest: &Manifest,
     limits: &Limits,
-) -> Result<Vec<Accepted>, GuestFailure> {
+) -> Result<Vec<Accepted>, ApplyError> {
     let planned = requests.into_iter().enumerate().map(|(ordinal, request)| {
         check(&request, job, manifest, limits)?;
         let action = Action {
@@ -100,9 +100,10 @@ pub(crate) fn plan(
     planned.collect()
 }
 
-fn check(request: &DispatchRequest, job: &Job, manifest: &Manifest, limits: &Limits) -> Result<(), GuestFailure> {
+fn check(request: &DispatchRequest, job: &Job, manifest: &Manifest, limits: &Limits) -> Result<(), ApplyError> {
     if let Some(problem) = name_problem(request.action_type.as_str(), limits) {
-        return Err(GuestFailure::new(Reason::InvalidOutput, format!("dispatched an action whose type {problem}")));
+        let message = format!("dispatched an action whose type {problem}");
+        return Err(GuestFailure::new(Reason::InvalidOutput, message).into());
     }
     let (bytes, max) = (request.input.as_str().len(), limits.action_input_bytes_max);
     if bytes > max {
@@ -126,6 +127,6 @@ fn check(request: &DispatchRequest, job: &Job, manifest: &Manifest, limits: &Lim
     Ok(())
 }
 
-fn limit(message: String) -> GuestFailure {
-    GuestFailure::new(Reason::DispatchLimit, message)
+fn limit(message: String) -> ApplyError {
+    GuestFailure::new(Reason::DispatchLimit, message).into()
 }

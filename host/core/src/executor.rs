@@ -1,6 +1,6 @@
 //! The executor: worker threads that take lanes in turn and run their jobs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ use crate::time::{Clock, Span};
 const TURN_JOBS_MAX: usize = 32;
 /// How long a lane may keep a worker while others wait; a job that has begun is not cut short.
 const TURN_TIME_MAX: Duration = Duration::from_millis(2);
+/// How often an idle worker looks for a new job before it sleeps: some 20 microseconds.
+const SEARCH_SPINS: u32 = 500;
 /// A guest may use 1 MiB of its worker's stack; the host's frames around it need room too.
 const WORKER_STACK_BYTES: usize = 4 << 20;
 
@@ -119,6 +121,8 @@ struct Shared {
     bus: EventBus,
     residents: Residents,
     waiting: Mutex<Waiting>,
+    /// Counts the jobs that came, for workers that look out for the next.
+    arrivals: AtomicU64,
     /// Wakes idle workers; waits on `waiting`.
     work: Condvar,
     /// Set under the lock of `waiting`, so that a worker on its way to wait sees it; read
@@ -137,6 +141,8 @@ struct Waiting {
     queue: Queue<DocumentType, Pending>,
     /// Workers that wait for [`Shared::work`].
     idle_workers: usize,
+    /// Whether a worker looks for the next turn without waiting; it needs no wake-up.
+    searching: bool,
 }
 
 /// A job on its way.
@@ -155,7 +161,7 @@ enum Outcome {
     /// It has its result.
     Ended,
     /// It failed and is tried again from this moment on.
-    Again(Pending, Duration),
+    Again(Box<Pending>, Duration),
 }
 
 impl Executor {
@@ -178,7 +184,12 @@ impl Executor {
             store,
             bus,
             residents: Residents::new(config.residents),
-            waiting: Mutex::new(Waiting { queue: Queue::new(config.limits.queue_depth_max), idle_workers: 0 }),
+            waiting: Mutex::new(Waiting {
+                queue: Queue::new(config.limits.queue_depth_max),
+                idle_workers: 0,
+                searching: false,
+            }),
+            arrivals: AtomicU64::new(0),
             work: Condvar::new(),
             stopping: AtomicBool::new(false),
             interrupt: Arc::new(AtomicBool::new(false)),
@@ -294,12 +305,13 @@ impl Executor {
         if self.workers.is_empty() {
             return;
         }
-        if how == Stop::Interrupt {
-            self.shared.interrupt.store(true, Ordering::Relaxed);
-        }
         let waiting = self.shared.lock();
         self.shared.stopping.store(true, Ordering::Relaxed);
         drop(waiting);
+        // After `stopping`, so that a worker whose guest was interrupted begins no other job.
+        if how == Stop::Interrupt {
+            self.shared.interrupt.store(true, Ordering::Relaxed);
+        }
         self.shared.work.notify_all();
         for worker in self.workers.drain(..) {
             worker.join().expect("a worker does not panic");
@@ -395,9 +407,10 @@ impl Shared {
                 Refusal::OtherModel { document: job.document_id.clone(), asked: document_type, found }
             }
         })?;
-        let wake = new_turn && waiting.idle_workers > 0;
+        let wake = new_turn && waiting.idle_workers > 0 && !waiting.searching;
         // Announced before any worker can start it, because both need the lock.
         self.announce(&job);
+        self.arrivals.fetch_add(1, Ordering::Relaxed);
         drop(waiting);
         if wake {
             self.work.notify_one();
@@ -440,7 +453,7 @@ impl Shared {
                 match self.run(&turn.lane, pending, &mut resident) {
                     Outcome::Ended => {}
                     Outcome::Again(pending, moment) => {
-                        turn.jobs.push_front(pending);
+                        turn.jobs.push_front(*pending);
                         break Rest::Until(moment);
                     }
                 }
@@ -458,6 +471,7 @@ impl Shared {
     /// Waits for a lane to work on; `None` when the executor stops.
     fn next_turn(&self) -> Option<Turn<Pending>> {
         let clock = &self.config.clock;
+        let mut searched = false;
         let mut waiting = self.lock();
         loop {
             if self.stopping() {
@@ -470,6 +484,11 @@ impl Shared {
                 }
                 return Some(turn);
             }
+            if !searched && !waiting.searching {
+                searched = true;
+                waiting = self.search(waiting);
+                continue;
+            }
             waiting.idle_workers += 1;
             waiting = match waiting.queue.next_wake().filter(|_| clock.runs()) {
                 Some(moment) => {
@@ -480,6 +499,26 @@ impl Shared {
             };
             waiting.idle_workers -= 1;
         }
+    }
+
+    /// Looks out for a new job for a moment before its caller goes to sleep: when jobs come one
+    /// by one, putting a thread to sleep and waking it costs more than running them. One
+    /// worker at a time does so.
+    fn search<'a>(&'a self, mut waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
+        waiting.searching = true;
+        let seen = self.arrivals.load(Ordering::Relaxed);
+        drop(waiting);
+        for _ in 0..SEARCH_SPINS {
+            if self.arrivals.load(Ordering::Relaxed) != seen {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        // Whoever pushed a job meanwhile did so under the lock and left it to this worker,
+        // which looks into the queue again before it sleeps.
+        let mut waiting = self.lock();
+        waiting.searching = false;
+        waiting
     }
 
     fn end_turn(&self, turn: Turn<Pending>, rest: Rest) {
@@ -585,7 +624,7 @@ impl Shared {
             Verdict::RetryWithin(longest) => {
                 pending.failed_before = Some(report);
                 let delay = longest.mul_f64(fastrand::f64());
-                Outcome::Again(pending, self.config.clock.elapsed() + delay)
+                Outcome::Again(Box::new(pending), self.config.clock.elapsed() + delay)
             }
             Verdict::GiveUp { deterministic } => {
                 let metadata = self.metadata(&pending, plugin, fuel);

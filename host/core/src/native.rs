@@ -83,8 +83,8 @@ impl<R: reductor_guest::Reducer + Send + 'static> LiveDocument for NativeDocumen
         };
         let mut effects = Recorder { call, failed: None };
         let applied = guarded(|| self.live.apply(request, &mut effects))?;
-        if let Some(failure) = effects.failed {
-            return Err(failure.into());
+        if let Some(error) = effects.failed {
+            return Err(error);
         }
         match applied {
             Ok(state) => Ok(ScopeState { scope: action.scope.clone(), json: state.into() }),
@@ -113,14 +113,17 @@ impl<R: reductor_guest::Reducer + Send + 'static> LiveDocument for NativeDocumen
 /// Takes down what a reducer asks of its host.
 struct Recorder<'a, 'c> {
     call: &'a mut Call<'c>,
-    failed: Option<GuestFailure>,
+    failed: Option<ApplyError>,
 }
 
 impl Effects for Recorder<'_, '_> {
     fn dispatch(&mut self, request: model::DispatchRequest) {
         let input = match String::from_utf8(request.input).map(|text| Json::parse(&text)) {
             Ok(Ok(input)) => input,
-            _ => return self.fail(GuestFailure::new(Reason::InvalidOutput, "dispatched an input that is not JSON")),
+            _ => {
+                return self
+                    .fail(GuestFailure::new(Reason::InvalidOutput, "dispatched an input that is not JSON").into());
+            }
         };
         let request = DispatchRequest {
             document_id: request.document_id.map(DocumentId::from),
@@ -128,8 +131,8 @@ impl Effects for Recorder<'_, '_> {
             scope: Scope::from(request.scope),
             input,
         };
-        if let Err(failure) = self.call.dispatch(request) {
-            self.fail(failure);
+        if let Err(error) = self.call.dispatch(request) {
+            self.fail(error);
         }
     }
 
@@ -139,8 +142,8 @@ impl Effects for Recorder<'_, '_> {
 }
 
 impl Recorder<'_, '_> {
-    fn fail(&mut self, failure: GuestFailure) {
-        self.failed.get_or_insert(failure);
+    fn fail(&mut self, error: ApplyError) {
+        self.failed.get_or_insert(error);
     }
 }
 

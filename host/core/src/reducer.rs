@@ -135,13 +135,11 @@ impl<'a> Call<'a> {
     /// # Errors
     ///
     /// [`Reason::DispatchLimit`] when the action has dispatched as much as it may.
-    pub fn dispatch(&mut self, request: DispatchRequest) -> Result<(), GuestFailure> {
+    pub fn dispatch(&mut self, request: DispatchRequest) -> Result<(), ApplyError> {
         let max = self.limits.dispatches_per_action_max;
         if self.dispatched.len() >= max {
-            return Err(GuestFailure::new(
-                Reason::DispatchLimit,
-                format!("the action dispatched more than {max} actions"),
-            ));
+            let message = format!("the action dispatched more than {max} actions");
+            return Err(GuestFailure::new(Reason::DispatchLimit, message).into());
         }
         self.dispatched.push(request);
         Ok(())

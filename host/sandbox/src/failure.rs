@@ -91,8 +91,17 @@ fn frames(error: &wasmtime::Error) -> Vec<Frame> {
             frames.push(Frame { function: name(frame.func_name(), frame.func_index()), file: None, line: None });
         }
     }
+    let machinery = frames.iter().take_while(|frame| is_panic_machinery(&frame.function)).count();
+    frames.drain(..machinery);
     frames.truncate(BACKTRACE_FRAMES_MAX);
     frames
+}
+
+/// Whether a frame only carries a Rust panic on its way out; whoever reads a backtrace looks
+/// for what called it.
+fn is_panic_machinery(function: &str) -> bool {
+    let begins = ["__rustc::", "core::panicking::", "std::panicking::", "std::sys::backtrace::"];
+    begins.iter().any(|begin| function.starts_with(begin)) || function.contains("::panic_handler::")
 }
 
 fn name(name: Option<&str>, index: u32) -> String {

@@ -126,7 +126,11 @@ fn a_panic_tells_what_it_said_and_where_it_was() -> Result<()> {
     let panic = failure.metadata.panic.as_ref().context("the panic was heard")?;
     assert_eq!(panic.message, "it has had enough: no more, \\u{1b}[31mplease");
     assert!(panic.location.contains("unruly/src/lib.rs:"), "{}", panic.location);
-    assert!(failure.message.contains(&panic.message) && failure.message.contains(&panic.location), "{}", failure.message);
+    assert!(
+        failure.message.contains(&panic.message) && failure.message.contains(&panic.location),
+        "{}",
+        failure.message
+    );
     for function in ["unruly::lose_patience", "<unruly::Unruly as reductor_guest::reducer::Reducer>::apply"] {
         assert!(named(&failure.metadata, function), "no {function} in {:#?}", failure.metadata.backtrace);
     }

@@ -12,9 +12,7 @@ fn completed(host: &mut Host, document: &str, count: usize) -> Result<Vec<JobCom
     while seen.len() < count {
         let known: Vec<_> = seen.iter().map(|event: &JobCompletedEvent| event.job.id.clone()).collect();
         let next = |event: &Event| match event {
-            Event::JobCompleted(event) => {
-                event.job.document_id.as_str() == document && !known.contains(&event.job.id)
-            }
+            Event::JobCompleted(event) => event.job.document_id.as_str() == document && !known.contains(&event.job.id),
             _ => false,
         };
         let event = host.event("the end of a dispatched job", next)?;
@@ -40,7 +38,8 @@ fn failed_for_good(host: &mut Host, document: &str) -> Result<JobFailedEvent> {
 #[test]
 fn a_dispatched_action_becomes_a_job_of_its_own() -> Result<()> {
     let mut host = Host::start()?;
-    let cause = host.applied(job(UNRULY, "u").fixed("a", "DISPATCH", json!({"count": 2, "type": "NOTE", "text": "n"})))?;
+    let cause =
+        host.applied(job(UNRULY, "u").fixed("a", "DISPATCH", json!({"count": 2, "type": "NOTE", "text": "n"})))?;
     let jobs = completed(&mut host, "u", 3)?;
     assert_eq!(host.state("u")?, json!({"notes": ["dispatched 2", "n 0", "n 1"]}));
     let causing = &cause.operations[1];
@@ -127,15 +126,16 @@ fn an_action_may_not_dispatch_more_than_allowed() -> Result<()> {
 #[test]
 fn a_dispatched_action_keeps_to_the_bounds_of_a_submitted_one() -> Result<()> {
     let host = Host::start()?;
+    let named = |name: &str| json!({"count": 1, "type": name});
     let cases = [
-        ("DISPATCH_HUGE", json!({"bytes": 2 << 20})),
-        ("DISPATCH", json!({"count": 1, "type": ""})),
-        ("DISPATCH", json!({"count": 1, "type": "x".repeat(513)})),
-        ("DISPATCH", json!({"count": 1, "type": "a\u{7}b"})),
+        ("DISPATCH_HUGE", json!({"bytes": 2 << 20}), Reason::DispatchLimit),
+        ("DISPATCH", named(""), Reason::InvalidOutput),
+        ("DISPATCH", named(&"x".repeat(513)), Reason::InvalidOutput),
+        ("DISPATCH", named("a\u{7}b"), Reason::InvalidOutput),
     ];
-    for (action, input) in cases {
+    for (action, input, reason) in cases {
         let failure = host.failed(job(UNRULY, "u").action(action, input))?;
-        assert_eq!(failure.metadata.reason, Some(Reason::DispatchLimit), "{action}: {}", failure.message);
+        assert_eq!(failure.metadata.reason, Some(reason), "{action}: {}", failure.message);
     }
     Ok(())
 }
@@ -145,9 +145,8 @@ fn a_submitted_job_may_not_lead_to_more_than_allowed() -> Result<()> {
     let limits = Limits { dispatched_jobs_per_root_max: 5, ..Limits::default() };
     let mut host = Setup::new().limits(limits).start()?;
     let dispatching = |count| json!({"count": count, "type": "NOTE", "text": "n"});
-    let failure = host.failed(
-        job(UNRULY, "u").action("DISPATCH", dispatching(3)).action("DISPATCH", dispatching(3)),
-    )?;
+    let failure =
+        host.failed(job(UNRULY, "u").action("DISPATCH", dispatching(3)).action("DISPATCH", dispatching(3)))?;
     assert_eq!(failure.metadata.reason, Some(Reason::DispatchLimit));
     assert!(failure.message.contains("may lead to 5 others"), "{}", failure.message);
     host.applied(job(UNRULY, "u").action("DISPATCH", dispatching(3)).action("DISPATCH", dispatching(2)))?;

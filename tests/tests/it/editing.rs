@@ -34,7 +34,8 @@ fn replay(file: &str, transactions: usize) -> Result<()> {
     let session = session(file)?;
     ensure!(session.start_content.is_empty() && session.txns.len() == transactions, "{file} is another session");
     let host = Host::start()?;
-    let edit = |transaction: Transaction| host.submit(job(TEXT, "t").action("EDIT", json!({"patches": transaction.patches})));
+    let edit =
+        |transaction: Transaction| host.submit(job(TEXT, "t").action("EDIT", json!({"patches": transaction.patches})));
     let tickets = session.txns.into_iter().map(edit).collect::<Result<Vec<_>>>()?;
     for (number, ticket) in tickets.into_iter().enumerate() {
         let result = done(ticket)?;

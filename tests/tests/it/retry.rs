@@ -34,6 +34,10 @@ fn a_trap_on_a_resident_document_is_confirmed_once_too() -> Result<()> {
     host.applied(note("u", "now it is resident"))?;
     let failure = host.failed(panicking("u"))?;
     assert_eq!((failure.metadata.attempts, failure.metadata.deterministic), (2, Some(true)));
+    // What the instance did before decides how much memory is missing.
+    host.applied(job(UNRULY, "u").action("GROW", json!({"mib": 20})))?;
+    let failure = host.failed(job(UNRULY, "u").action("GROW", json!({"mib": 100})))?;
+    assert_eq!((failure.metadata.attempts, failure.metadata.deterministic), (2, Some(true)));
     Ok(())
 }
 

@@ -52,7 +52,7 @@ fn all_plugins() -> Vec<Arc<dyn Reducer>> {
     static PLUGINS: OnceLock<Vec<Arc<Plugin>>> = OnceLock::new();
     let admit = |guest| Arc::new(sandbox().admit(&component(guest)).expect("our own guests are let in"));
     let plugins = PLUGINS.get_or_init(|| [COUNTER, TEXT, TODO_LIST, UNRULY].map(admit).into());
-    plugins.iter().map(|plugin| -> Arc<dyn Reducer> { plugin.clone() }).collect()
+    plugins.iter().map(|plugin| Arc::clone(plugin) as Arc<dyn Reducer>).collect()
 }
 
 /// What the unruly guest may use where it is kept short.
@@ -286,13 +286,24 @@ impl Host {
 
     /// Waits until a job on `document` has started.
     pub(crate) fn started(&mut self, document: &str) -> Result<()> {
-        let started = |event: &Event| matches!(event, Event::JobStarted(event) if event.job.document_id.as_str() == document);
+        let started =
+            |event: &Event| matches!(event, Event::JobStarted(event) if event.job.document_id.as_str() == document);
         self.event("the start of a job", started).map(drop)
     }
 
     /// What happened to jobs so far, a line each, such as `a SPIN started`.
     pub(crate) fn story(&mut self) -> Result<Vec<String>> {
         Ok(self.events()?.iter().filter_map(|event| line(event)).collect())
+    }
+}
+
+impl Drop for Host {
+    /// Stops the host, so that one that does not stop fails its test instead of hanging it.
+    fn drop(&mut self) {
+        if self.executor.is_some() {
+            let stopped = self.stop(Stop::Interrupt);
+            assert!(stopped.is_ok() || std::thread::panicking(), "the host does not stop");
+        }
     }
 }
 

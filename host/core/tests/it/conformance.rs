@@ -196,30 +196,60 @@ pub(crate) fn an_append_is_all_or_nothing(store: &dyn OperationStore) {
 }
 
 pub(crate) fn one_of_two_appends_at_the_same_revision_wins(store: &dyn OperationStore) {
-    const WRITERS: usize = 4;
-    const ROUNDS: usize = 50;
-    let mut base = Writer::new("d");
-    for round in 0..ROUNDS {
-        let start = Barrier::new(WRITERS);
-        let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let attempt = |number: usize| {
-                let append = base.next(&[("global", &format!("{round}-{number}"))]);
-                let start = &start;
-                scope.spawn(move || {
-                    start.wait();
-                    store.append(append.clone()).map(|()| append)
-                })
-            };
-            let threads: Vec<_> = (0..WRITERS).map(attempt).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a store does not panic")).collect()
-        });
-        let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
-        let [Ok(won)] = &won[..] else { panic!("{} writers won", won.len()) };
-        assert!(lost.iter().all(|outcome| matches!(outcome, Err(StoreError::RevisionConflict { .. }))));
-        assert_eq!(store.head(&base.lane).expect("a readable head").as_deref(), Some(&won.head));
-        base.head = won.head.clone();
+    let mut writer = Writer::new("d");
+    for round in 0..RACES {
+        let winner = race(store, &writer, &round.to_string());
+        writer.head = winner.head;
     }
-    assert_eq!(read_all(store, &base.lane).1.len(), ROUNDS);
+    assert_eq!(read_all(store, &writer.lane).1.len(), RACES);
+}
+
+pub(crate) fn one_of_two_who_create_a_document_wins(store: &dyn OperationStore) {
+    const DOCUMENTS: usize = 2_000;
+    let start = &Barrier::new(2);
+    let create = |name: &'static str| {
+        move || {
+            let append = |document: usize| Writer::new(&document.to_string()).next(&[("global", name)]);
+            let appends: Vec<_> = (0..DOCUMENTS).map(append).collect();
+            start.wait();
+            appends.into_iter().map(|append| store.append(append).is_ok()).collect::<Vec<_>>()
+        }
+    };
+    let (ours, theirs) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(create("theirs"));
+        (create("ours")(), theirs.join().expect("a store does not panic"))
+    });
+    for (document, (ours, theirs)) in ours.into_iter().zip(theirs).enumerate() {
+        assert_ne!(ours, theirs, "document {document} has one creator");
+        let lane = Writer::new(&document.to_string()).lane;
+        let found = |name| find(store, &lane, "global", name).is_some();
+        assert_eq!((found("ours"), found("theirs")), (ours, theirs));
+    }
+}
+
+const RACES: usize = 50;
+
+/// Lets several threads append at the same revision. Returns what the only winner appended.
+fn race(store: &dyn OperationStore, writer: &Writer, name: &str) -> Append {
+    const WRITERS: usize = 4;
+    let start = &Barrier::new(WRITERS);
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let attempt = |number: usize| {
+            let append = writer.next(&[("global", &format!("{name}-{number}"))]);
+            scope.spawn(move || {
+                start.wait();
+                store.append(append.clone()).map(|()| append)
+            })
+        };
+        let threads: Vec<_> = (0..WRITERS).map(attempt).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a store does not panic")).collect()
+    });
+    let (mut won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert!(lost.iter().all(|outcome| matches!(outcome, Err(StoreError::RevisionConflict { .. }))), "{lost:?}");
+    let winner = won.pop().expect("one wins").expect("a winner appended");
+    assert_eq!(won.len(), 0, "only one wins");
+    assert_eq!(store.head(&writer.lane).expect("a readable head").as_deref(), Some(&winner.head));
+    winner
 }
 
 /// Makes a test of every promise. `$make` is an expression for an empty store.
@@ -237,6 +267,7 @@ macro_rules! conformance_tests {
             an_action_is_in_its_stream_only_once,
             an_append_is_all_or_nothing,
             one_of_two_appends_at_the_same_revision_wins,
+            one_of_two_who_create_a_document_wins,
         }
     };
     ($make:expr, $($promise:ident),+ $(,)?) => {

@@ -48,7 +48,7 @@ impl Model {
             return Err(NotQueued::Full { depth: self.waiting.len(), limit: DEPTH_MAX });
         }
         match self.kind(lane) {
-            Some(known) if *known != kind => return Err(NotQueued::OtherKind(*known)),
+            Some(known) if *known != kind => Err(NotQueued::OtherKind(*known)),
             Some(_) => {
                 self.waiting.push((lane.clone(), job));
                 Ok(false)

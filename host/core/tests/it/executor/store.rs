@@ -1,0 +1,59 @@
+//! A memory store that fails, or lets something happen, on command.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use reductor_core::{ActionId, Append, Head, LaneKey, MemoryStore, OperationStore, Scope, StoreError, StoredOperation};
+
+/// A memory store with two levers.
+#[derive(Default)]
+pub(crate) struct LeveredStore {
+    inner: MemoryStore,
+    appends_to_fail: AtomicU32,
+    after_next_head: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl LeveredStore {
+    /// Makes this many appends fail.
+    pub(crate) fn fail_appends(&self, count: u32) {
+        self.appends_to_fail.store(count, Ordering::Relaxed);
+    }
+
+    /// Runs `happen` after the next head was read and before its reader gets it.
+    pub(crate) fn after_next_head(&self, happen: impl FnOnce() + Send + 'static) {
+        *self.after_next_head.lock().expect("no test panics with the lock") = Some(Box::new(happen));
+    }
+}
+
+impl OperationStore for LeveredStore {
+    fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, StoreError> {
+        let head = self.inner.head(lane);
+        let happen = self.after_next_head.lock().expect("no test panics with the lock").take();
+        if let Some(happen) = happen {
+            happen();
+        }
+        head
+    }
+
+    fn append(&self, append: Append) -> Result<(), StoreError> {
+        let fails = |left: u32| left.checked_sub(1);
+        if self.appends_to_fail.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fails).is_ok() {
+            let Append { lane, expected_revision: expected, .. } = append;
+            return Err(StoreError::RevisionConflict { lane, expected, found: expected + 1 });
+        }
+        self.inner.append(append)
+    }
+
+    fn operations(&self, lane: &LaneKey, from: u64, limit: usize) -> Result<Vec<StoredOperation>, StoreError> {
+        self.inner.operations(lane, from, limit)
+    }
+
+    fn operation_of(
+        &self,
+        lane: &LaneKey,
+        scope: &Scope,
+        action: &ActionId,
+    ) -> Result<Option<StoredOperation>, StoreError> {
+        self.inner.operation_of(lane, scope, action)
+    }
+}
