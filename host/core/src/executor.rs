@@ -561,7 +561,7 @@ impl Shared {
                 Outcome::Ended
             }
             Err(error) => {
-                let report = Report::of(error, &pending.accepted.job, &plugin, fuel_consumed);
+                let report = Report::of(error, &pending.accepted.job, &plugin);
                 self.failed(pending, &config, report, Some(plugin), fuel_consumed)
             }
         }

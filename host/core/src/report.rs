@@ -24,7 +24,7 @@ struct Details {
 
 impl Report {
     /// Describes why an attempt at `job` failed on `plugin`.
-    pub(crate) fn of(error: AttemptError, job: &Job, plugin: &Arc<PluginRef>, fuel_consumed: u64) -> Self {
+    pub(crate) fn of(error: AttemptError, job: &Job, plugin: &Arc<PluginRef>) -> Self {
         use JobErrorCode::{HashMismatch, IoError, LibraryError, RebaseFailed};
         match error {
             AttemptError::Hash { action, expected, found } => {
@@ -51,7 +51,11 @@ impl Report {
                     format!("{plugin} failed ({}) in {}: {}", reason.name(), place(job, action), failure.message);
                 let mut report = Self::plain(LibraryError, text);
                 report.fault.reason = Some(reason);
-                report.fault.fingerprint = format!("{} {:?} {fuel_consumed}", failure.message, failure.trap);
+                report.fault.fingerprint = match reason {
+                    // How much was wanted depends on the instance's history.
+                    Reason::MemoryLimit | Reason::TableLimit => String::new(),
+                    _ => format!("{} {:?}", failure.message, failure.trap),
+                };
                 report.details = Details { action, rejection_code: None, failure: Some(failure) };
                 report
             }

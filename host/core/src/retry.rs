@@ -9,7 +9,8 @@ use crate::failure::{JobErrorCode, Reason};
 pub(crate) struct Fault {
     pub(crate) code: JobErrorCode,
     pub(crate) reason: Option<Reason>,
-    /// Tells two failures of the same reason apart: the trap, the fuel burned, the message.
+    /// Tells two failures of the same reason apart: the trap and the message. Not the fuel
+    /// burned, which depends on how long the instance has lived.
     pub(crate) fingerprint: String,
 }
 
@@ -75,7 +76,7 @@ mod tests {
         RetryPolicy { retries_max: 3, base_delay: Duration::from_millis(100), max_delay: Duration::from_millis(250) };
 
     fn fault(code: JobErrorCode, reason: Option<Reason>) -> Fault {
-        Fault { code, reason, fingerprint: "unreachable, 1000 fuel".to_owned() }
+        Fault { code, reason, fingerprint: "unreachable at line 1".to_owned() }
     }
 
     #[test]
@@ -101,7 +102,7 @@ mod tests {
         let trap = fault(JobErrorCode::LibraryError, Some(Reason::Trap));
         assert!(matches!(decide(&trap, None, 1, POLICY), Verdict::RetryWithin(_)));
         assert_eq!(decide(&trap, Some(&trap), 2, POLICY), Verdict::GiveUp { deterministic: true });
-        let other = Fault { fingerprint: "unreachable, 2000 fuel".to_owned(), ..trap.clone() };
+        let other = Fault { fingerprint: "unreachable at line 2".to_owned(), ..trap.clone() };
         assert!(matches!(decide(&trap, Some(&other), 2, POLICY), Verdict::RetryWithin(_)));
     }
 

@@ -67,9 +67,9 @@ impl Guest {
                 printable(&format!("{error:#}"), REJECTION_BYTES_MAX),
             ))
         };
-        let load = instance.get_typed_func(&mut store, &exports.load).map_err(missing)?;
-        let apply = instance.get_typed_func(&mut store, &exports.apply).map_err(missing)?;
-        let state = instance.get_typed_func(&mut store, &exports.state).map_err(missing)?;
+        let load = instance.get_typed_func(&mut store, exports.load).map_err(missing)?;
+        let apply = instance.get_typed_func(&mut store, exports.apply).map_err(missing)?;
+        let state = instance.get_typed_func(&mut store, exports.state).map_err(missing)?;
         let mut guest = Self { store, template: template.clone(), load, apply, state, document: None };
         guest.load_document(snapshot, call)?;
         Ok(guest)
@@ -162,7 +162,7 @@ pub(crate) fn describe(template: &Arc<Template>, call: &mut Call<'_>) -> Result<
         ApplyError::from(GuestFailure::new(Reason::AbiMismatch, printable(&format!("{error:#}"), REJECTION_BYTES_MAX)))
     };
     let describe: TypedFunc<(), (ManifestResult,)> =
-        instance.get_typed_func(&mut store, &template.exports.describe).map_err(mismatch)?;
+        instance.get_typed_func(&mut store, template.exports.describe).map_err(mismatch)?;
     let (manifest,) = enter(&mut store, &template.limits, call, Phase::Other, |store| describe.call(store, ()))?;
     Ok(manifest)
 }

@@ -51,7 +51,7 @@ pub(crate) enum Ended {
 /// A host function refused what the guest asked; the call traps with the failure.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message)]
-pub(crate) struct Refused(pub(crate) GuestFailure);
+pub(crate) struct Refused(pub(crate) Box<GuestFailure>);
 
 impl HostState {
     pub(crate) fn new(limits: &GuestLimits, call: &Call<'_>) -> Self {
@@ -92,18 +92,21 @@ impl HostState {
         Ok(UpdateDeadline::Continue(1))
     }
 
-    fn dispatch(&mut self, request: DispatchParam) -> Result<(), GuestFailure> {
+    fn dispatch(&mut self, request: DispatchParam) -> Result<(), Box<GuestFailure>> {
         if self.phase != Phase::Applying {
-            return Err(GuestFailure::new(Reason::DispatchLimit, "it dispatched outside of `apply`"));
+            return Err(Box::new(GuestFailure::new(Reason::DispatchLimit, "it dispatched outside of `apply`")));
         }
         let max = self.dispatches_max;
         if self.dispatched.len() >= max {
             let message = format!("it dispatched more than {max} actions in one");
-            return Err(GuestFailure::new(Reason::DispatchLimit, message));
+            return Err(Box::new(GuestFailure::new(Reason::DispatchLimit, message)));
         }
         let input = String::from_utf8(request.input).ok().and_then(|text| Json::parse(&text).ok());
         let Some(input) = input else {
-            return Err(GuestFailure::new(Reason::InvalidOutput, "it dispatched an action whose input is not JSON"));
+            return Err(Box::new(GuestFailure::new(
+                Reason::InvalidOutput,
+                "it dispatched an action whose input is not JSON",
+            )));
         };
         self.dispatched.push(DispatchRequest {
             document_id: request.document_id.map(DocumentId::from),
