@@ -24,7 +24,6 @@ pub(crate) struct Attempt<'a> {
     pub(crate) reducer: Arc<dyn Reducer>,
     pub(crate) store: &'a dyn OperationStore,
     pub(crate) residents: &'a Residents,
-    pub(crate) limits: &'a Limits,
 }
 
 /// A job that was applied and committed.
@@ -48,13 +47,13 @@ impl Attempt<'_> {
             }
         };
         let result = self.apply_all(resident, call);
-        if matches!(
-            result,
-            Err(AttemptError::Apply {
-                error: ApplyError::Failed(_) | ApplyError::Interrupted | ApplyError::Host(_),
-                ..
-            })
-        ) {
+        // After anything else the instance is dead, or the log is not where this head says.
+        let keeps = match &result {
+            Ok(_) | Err(AttemptError::Position { .. } | AttemptError::Hash { .. }) => true,
+            Err(AttemptError::Apply { error, .. }) => matches!(error, ApplyError::Rejected { .. }),
+            Err(AttemptError::Store(_)) => false,
+        };
+        if !keeps {
             *slot = None;
         }
         result
@@ -75,21 +74,21 @@ impl Attempt<'_> {
             resident.ahead = true;
             let state = resident.live.apply(action, call).map_err(failed)?;
             let operation = draft.record(action, state);
-            let requests = std::mem::take(&mut call.dispatched);
+            let requests = call.outbox.take();
             let planned =
-                dispatch::plan(requests, job, operation, self.lineage.depth, self.reducer.manifest(), self.limits)
+                dispatch::plan(requests, job, operation, self.lineage.depth, self.reducer.manifest(), call.limits)
                     .map_err(failed)?;
             draft.dispatched.extend(planned);
         }
         draft.check_resulting_hash(job)?;
-        self.commit(draft, resident)
+        self.commit(draft, resident, call.limits)
     }
 
-    fn commit(&self, draft: Draft<'_>, resident: &mut Resident) -> Result<Committed, AttemptError> {
+    fn commit(&self, draft: Draft<'_>, resident: &mut Resident, limits: &Limits) -> Result<Committed, AttemptError> {
         let Draft { operations, appended, dispatched, head, .. } = draft;
         let (job, reserved) = (&self.accepted.job, dispatched.len());
         let failed = |error| AttemptError::Apply { action: job.actions.len().checked_sub(1), error };
-        self.lineage.reserve(reserved, self.limits).map_err(failed)?;
+        self.lineage.reserve(reserved, limits).map_err(failed)?;
         if !appended.is_empty() {
             let append = Append {
                 lane: self.lane.clone(),
@@ -99,8 +98,6 @@ impl Attempt<'_> {
             };
             if let Err(error) = self.store.append(append) {
                 self.lineage.release(reserved);
-                // Whatever the log says now, this head is not it.
-                resident.ahead = true;
                 return Err(AttemptError::Store(error));
             }
             resident.head = head;
@@ -121,9 +118,6 @@ impl Attempt<'_> {
         }
         match slot {
             Some(resident) if resident.ahead => {
-                if let Some(head) = self.stored_head()? {
-                    resident.head = Head::clone(&head);
-                }
                 let snapshot = if resident.head.revision == 0 { Vec::new() } else { resident.head.snapshot() };
                 resident.live.reload(&snapshot, call).map_err(failed)?;
                 resident.ahead = false;

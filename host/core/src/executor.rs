@@ -33,7 +33,7 @@ use crate::time::{Clock, Span};
 const TURN_JOBS_MAX: usize = 32;
 /// How long a lane may keep a worker while others wait; a job that has begun is not cut short.
 const TURN_TIME_MAX: Duration = Duration::from_millis(2);
-/// How often an idle worker looks for a new job before it sleeps: some 20 microseconds.
+/// How often an idle worker looks for a new job before it sleeps: some ten microseconds.
 const SEARCH_SPINS: u32 = 500;
 /// A guest may use 1 MiB of its worker's stack; the host's frames around it need room too.
 const WORKER_STACK_BYTES: usize = 4 << 20;
@@ -214,11 +214,7 @@ impl Executor {
     pub fn submit(&self, submission: Submission) -> Result<Ticket, Refusal> {
         let lane = submission.lane();
         let document_type = self.document_type(&lane, submission.document_type.as_ref())?;
-        let reducer = self
-            .shared
-            .reducers
-            .get(&document_type)
-            .ok_or_else(|| Refusal::UnknownModel { document_type, loaded: self.shared.reducers.document_types() })?;
+        let reducer = self.shared.reducers.serving(&document_type)?;
         let now = self.shared.config.clock.now();
         let accepted = submission.admit(reducer.manifest(), &self.shared.config.limits, now)?;
         self.shared.enqueue(lane, accepted)
@@ -241,11 +237,7 @@ impl Executor {
     ) -> Result<Arc<JobResult>, ExecuteError> {
         let (lane, job_id) = (job.lane(), job.id.clone());
         let document_type = self.document_type(&lane, None)?;
-        let reducer = self
-            .shared
-            .reducers
-            .get(&document_type)
-            .ok_or_else(|| Refusal::UnknownModel { document_type, loaded: self.shared.reducers.document_types() })?;
+        let reducer = self.shared.reducers.serving(&document_type)?;
         let accepted = Accepted::from_job(job, config, reducer.manifest(), &self.shared.config.limits)?;
         let ticket = self.shared.enqueue(lane, accepted)?;
         match signal {
@@ -256,13 +248,16 @@ impl Executor {
         }
     }
 
-    /// The model of a document: as the log has it, as the last job that waits for it would
-    /// create it, or as `named`.
+    /// The model of a document: that of the jobs that wait for it, or as the log has it, or as
+    /// `named`.
     fn document_type(&self, lane: &LaneKey, named: Option<&DocumentType>) -> Result<DocumentType, Refusal> {
         // The queue first: a lane is gone from it only when what its jobs made can be read.
         let waiting = self.shared.lock().queue.kind(lane).cloned();
-        let stored = self.shared.store.head(lane)?.map(|head| head.document_type.clone());
-        resolve_type(&lane.document, named, stored.or(waiting).as_ref())
+        let known = match waiting {
+            Some(document_type) => Some(document_type),
+            None => self.shared.store.head(lane)?.map(|head| head.document_type.clone()),
+        };
+        resolve_type(&lane.document, named, known.as_ref())
     }
 
     /// Where a branch of a document stands, if it exists.
@@ -551,7 +546,6 @@ impl Shared {
             reducer,
             store: &*self.store,
             residents: &self.residents,
-            limits: &self.config.limits,
         };
         let result = attempt.run(slot, &mut call);
         let fuel_consumed = call.fuel_consumed;

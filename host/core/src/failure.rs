@@ -215,6 +215,12 @@ impl From<GuestFailure> for ApplyError {
     }
 }
 
+impl From<Box<GuestFailure>> for ApplyError {
+    fn from(failure: Box<GuestFailure>) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// Why an attempt at a job failed, before it is told to the world.
 #[derive(Debug)]
 pub(crate) enum AttemptError {

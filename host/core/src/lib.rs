@@ -92,7 +92,7 @@ pub use memory_store::MemoryStore;
 pub use native::NativeReducer;
 pub use plugin::{ActionSchema, Manifest, PluginRef};
 pub use queue::{NotQueued, Queue, Rest, Turn};
-pub use reducer::{Call, DispatchRequest, LiveDocument, Reducer, ScopeState};
+pub use reducer::{Call, DispatchRequest, LiveDocument, Outbox, Reducer, ScopeState};
 pub use registry::Reducers;
 pub use residents::ResidentBudget;
 pub use store::{Append, Head, OperationStore, ScopeHead, StoreError};

@@ -9,8 +9,6 @@ pub struct Limits {
     pub action_input_bytes_max: usize,
     /// Bytes of an id, a type or a name of a scope or branch.
     pub name_bytes_max: usize,
-    /// Bytes of one scope's state as a reducer returns it.
-    pub state_bytes_max: usize,
     /// Dispatches of one action.
     pub dispatches_per_action_max: usize,
     /// How many dispatches may follow from one another.
@@ -27,7 +25,6 @@ impl Default for Limits {
             actions_per_job_max: 10_000,
             action_input_bytes_max: 1 << 20,
             name_bytes_max: 512,
-            state_bytes_max: 16 << 20,
             dispatches_per_action_max: 64,
             dispatch_depth_max: 16,
             dispatched_jobs_per_root_max: 1_000,

@@ -1,6 +1,6 @@
 //! A log that lives as long as the process does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::action::StoredOperation;
@@ -106,18 +106,22 @@ impl Log {
                 found: self.head.revision,
             });
         }
-        let mut next_index: HashMap<&Scope, u64> =
+        let mut seen = HashSet::with_capacity(append.operations.len());
+        let mut next_index: Vec<(&Scope, u64)> =
             self.head.scopes.iter().map(|scope| (&scope.state.scope, scope.next_index)).collect();
-        let mut fresh = std::collections::HashSet::new();
         for (stored, sequence) in append.operations.iter().zip(self.head.revision..) {
             let action = &stored.operation.action;
-            let next = next_index.entry(&action.scope).or_default();
-            let key = (action.scope.clone(), action.id.clone());
+            let at = next_index.iter().position(|(scope, _)| **scope == action.scope).unwrap_or_else(|| {
+                next_index.push((&action.scope, 0));
+                next_index.len() - 1
+            });
+            let next = &mut next_index[at].1;
+            let known = self.by_action.contains_key(&(action.scope.clone(), action.id.clone()));
             let problem = if stored.sequence != sequence {
                 Some("its sequence is not the next")
             } else if stored.operation.index != *next {
                 Some("its index is not the next of its scope")
-            } else if self.by_action.contains_key(&key) || !fresh.insert(key) {
+            } else if known || !seen.insert((&action.scope, &action.id)) {
                 Some("its action is in the log already")
             } else {
                 None

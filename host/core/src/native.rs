@@ -9,7 +9,7 @@ use reductor_guest::{Level, Signer, Snapshot};
 
 use crate::action::{Action, ActionSigner};
 use crate::failure::{ApplyError, GuestFailure, Reason};
-use crate::ids::{ActionType, DocumentId, DocumentType, Scope};
+use crate::ids::{ActionType, DocumentType, Scope};
 use crate::json::Json;
 use crate::plugin::{ActionSchema, Manifest, PluginRef};
 use crate::reducer::{Call, DispatchRequest, LiveDocument, Reducer, ScopeState};
@@ -118,32 +118,15 @@ struct Recorder<'a, 'c> {
 
 impl Effects for Recorder<'_, '_> {
     fn dispatch(&mut self, request: model::DispatchRequest) {
-        let input = match String::from_utf8(request.input).map(|text| Json::parse(&text)) {
-            Ok(Ok(input)) => input,
-            _ => {
-                return self
-                    .fail(GuestFailure::new(Reason::InvalidOutput, "dispatched an input that is not JSON").into());
-            }
-        };
-        let request = DispatchRequest {
-            document_id: request.document_id.map(DocumentId::from),
-            action_type: ActionType::from(request.action_type),
-            scope: Scope::from(request.scope),
-            input,
-        };
-        if let Err(error) = self.call.dispatch(request) {
-            self.fail(error);
+        let model::DispatchRequest { document_id, action_type, scope, input } = request;
+        let request = DispatchRequest::from_guest(document_id, action_type, scope, input);
+        if let Err(error) = request.and_then(|request| self.call.outbox.push(request)) {
+            self.failed.get_or_insert(error.into());
         }
     }
 
     fn log(&mut self, level: Level, message: &str) {
         tracing::debug!(target: "reductor::guest", lane = %self.call.lane, ?level, "{message}");
-    }
-}
-
-impl Recorder<'_, '_> {
-    fn fail(&mut self, error: ApplyError) {
-        self.failed.get_or_insert(error);
     }
 }
 

@@ -91,6 +91,64 @@ pub struct DispatchRequest {
     pub input: Json,
 }
 
+impl DispatchRequest {
+    /// Takes a request as a guest made it.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::InvalidOutput`] if the input is not JSON.
+    pub fn from_guest(
+        document_id: Option<String>,
+        action_type: String,
+        scope: String,
+        input: Vec<u8>,
+    ) -> Result<Self, Box<GuestFailure>> {
+        let input = String::from_utf8(input).ok().and_then(|text| Json::parse(&text).ok()).ok_or_else(|| {
+            GuestFailure::new(Reason::InvalidOutput, "it dispatched an action whose input is not JSON")
+        })?;
+        Ok(Self {
+            document_id: document_id.map(DocumentId::from),
+            action_type: ActionType::from(action_type),
+            scope: Scope::from(scope),
+            input,
+        })
+    }
+}
+
+/// What one action dispatches, up to a bound.
+#[derive(Debug)]
+pub struct Outbox {
+    requests: Vec<DispatchRequest>,
+    requests_max: usize,
+}
+
+impl Outbox {
+    /// An empty outbox for as many requests as `limits` give an action.
+    pub fn new(limits: &Limits) -> Self {
+        Self { requests: Vec::new(), requests_max: limits.dispatches_per_action_max }
+    }
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::DispatchLimit`] when the action has dispatched as much as it may.
+    pub fn push(&mut self, request: DispatchRequest) -> Result<(), Box<GuestFailure>> {
+        let max = self.requests_max;
+        if self.requests.len() >= max {
+            let message = format!("it dispatched more than {max} actions in one");
+            return Err(Box::new(GuestFailure::new(Reason::DispatchLimit, message)));
+        }
+        self.requests.push(request);
+        Ok(())
+    }
+
+    /// Takes the requests out, in order.
+    pub fn take(&mut self) -> Vec<DispatchRequest> {
+        std::mem::take(&mut self.requests)
+    }
+}
+
 /// What surrounds the calls of one attempt at a job: its bounds on the way in, what it
 /// dispatched and burned on the way out.
 #[derive(Debug)]
@@ -106,13 +164,13 @@ pub struct Call<'a> {
     /// Units of fuel burned so far.
     pub fuel_consumed: u64,
     /// What the action at hand dispatched so far; the executor takes it after each action.
-    pub dispatched: Vec<DispatchRequest>,
+    pub outbox: Outbox,
 }
 
 impl<'a> Call<'a> {
     /// A call that has burned and dispatched nothing yet.
     pub fn new(lane: &'a LaneKey, deadline: Instant, interrupt: &'a Arc<AtomicBool>, limits: &'a Limits) -> Self {
-        Self { lane, deadline, interrupt, limits, fuel_consumed: 0, dispatched: Vec::new() }
+        Self { lane, deadline, interrupt, limits, fuel_consumed: 0, outbox: Outbox::new(limits) }
     }
 
     /// Fails if the attempt should not go on: between two actions, where no guest runs.
@@ -127,21 +185,6 @@ impl<'a> Call<'a> {
         if Instant::now() >= self.deadline {
             return Err(GuestFailure::new(Reason::Timeout, "the job took longer than its timeout").into());
         }
-        Ok(())
-    }
-
-    /// Takes note of a dispatch.
-    ///
-    /// # Errors
-    ///
-    /// [`Reason::DispatchLimit`] when the action has dispatched as much as it may.
-    pub fn dispatch(&mut self, request: DispatchRequest) -> Result<(), ApplyError> {
-        let max = self.limits.dispatches_per_action_max;
-        if self.dispatched.len() >= max {
-            let message = format!("the action dispatched more than {max} actions");
-            return Err(GuestFailure::new(Reason::DispatchLimit, message).into());
-        }
-        self.dispatched.push(request);
         Ok(())
     }
 }

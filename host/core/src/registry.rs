@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ids::DocumentType;
 use crate::reducer::Reducer;
+use crate::submission::Refusal;
 
 /// The reducers that documents run on, by model.
 ///
@@ -28,6 +29,18 @@ impl Reducers {
     /// The reducer for a model, if there is one.
     pub fn get(&self, document_type: &DocumentType) -> Option<Arc<dyn Reducer>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(document_type).cloned()
+    }
+
+    /// The reducer for a model that a submission needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownModel`], which lists those that there are.
+    pub fn serving(&self, document_type: &DocumentType) -> Result<Arc<dyn Reducer>, Refusal> {
+        self.get(document_type).ok_or_else(|| Refusal::UnknownModel {
+            document_type: document_type.clone(),
+            loaded: self.document_types(),
+        })
     }
 
     /// The models that have one, in alphabetical order.

@@ -51,11 +51,7 @@ impl Report {
                     format!("{plugin} failed ({}) in {}: {}", reason.name(), place(job, action), failure.message);
                 let mut report = Self::plain(LibraryError, text);
                 report.fault.reason = Some(reason);
-                report.fault.fingerprint = match reason {
-                    // How much was wanted depends on the instance's history.
-                    Reason::MemoryLimit | Reason::TableLimit => String::new(),
-                    _ => format!("{} {:?}", failure.message, failure.trap),
-                };
+                report.fault.trap = failure.trap.clone();
                 report.details = Details { action, rejection_code: None, failure: Some(failure) };
                 report
             }
@@ -80,7 +76,7 @@ impl Report {
 
     fn plain(code: JobErrorCode, message: String) -> Self {
         Self {
-            fault: Fault { code, reason: None, fingerprint: message.clone() },
+            fault: Fault { code, reason: None, trap: None },
             error: JobError { error_code: code, error_message: message },
             details: Details::default(),
         }

@@ -9,9 +9,9 @@ use crate::failure::{JobErrorCode, Reason};
 pub(crate) struct Fault {
     pub(crate) code: JobErrorCode,
     pub(crate) reason: Option<Reason>,
-    /// Tells two failures of the same reason apart: the trap and the message. Not the fuel
-    /// burned, which depends on how long the instance has lived.
-    pub(crate) fingerprint: String,
+    /// The kind of trap. What else a failure says (fuel, bytes wanted, addresses in a message)
+    /// depends on how long the instance has lived.
+    pub(crate) trap: Option<String>,
 }
 
 /// The bounds of a job's retries.
@@ -76,7 +76,7 @@ mod tests {
         RetryPolicy { retries_max: 3, base_delay: Duration::from_millis(100), max_delay: Duration::from_millis(250) };
 
     fn fault(code: JobErrorCode, reason: Option<Reason>) -> Fault {
-        Fault { code, reason, fingerprint: "unreachable at line 1".to_owned() }
+        Fault { code, reason, trap: Some("unreachable".to_owned()) }
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
         let trap = fault(JobErrorCode::LibraryError, Some(Reason::Trap));
         assert!(matches!(decide(&trap, None, 1, POLICY), Verdict::RetryWithin(_)));
         assert_eq!(decide(&trap, Some(&trap), 2, POLICY), Verdict::GiveUp { deterministic: true });
-        let other = Fault { fingerprint: "unreachable at line 2".to_owned(), ..trap.clone() };
+        let other = Fault { trap: Some("memory-out-of-bounds".to_owned()), ..trap.clone() };
         assert!(matches!(decide(&trap, Some(&other), 2, POLICY), Verdict::RetryWithin(_)));
     }
 

@@ -171,17 +171,13 @@ impl Submission {
     /// ```
     pub fn from_json(text: &str) -> Result<Self, Refusal> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
+        let malformed = |field: &str, error| Refusal::Malformed { field: field.to_owned(), problem: problem(&error) };
         let submission = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             // A `.` stands for the whole, a `?` for a field whose name was not reached.
             let field = error.path().to_string();
-            Refusal::Malformed {
-                field: field.trim_end_matches(['.', '?']).to_owned(),
-                problem: error.into_inner().to_string(),
-            }
+            malformed(field.trim_end_matches(['.', '?']), error.into_inner())
         })?;
-        let malformed =
-            |error: serde_json::Error| Refusal::Malformed { field: String::new(), problem: error.to_string() };
-        deserializer.end().map_err(malformed)?;
+        deserializer.end().map_err(|error| malformed("", error))?;
         Ok(submission)
     }
 
@@ -280,6 +276,16 @@ impl From<&Action> for ActionDraft {
             scope: Some(scope),
             context: context.map(|context| ActionContext::clone(&context)),
         }
+    }
+}
+
+/// What serde says is wrong. Most submissions are one line, of a file that counts its own: the
+/// column alone says where.
+fn problem(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.strip_suffix(&format!(" at line 1 column {}", error.column())) {
+        Some(problem) => format!("{problem} (column {})", error.column()),
+        None => text,
     }
 }
 

@@ -61,15 +61,9 @@ impl Guest {
     ) -> Result<Self, ApplyError> {
         let (mut store, instance) = instantiate(template, call)?;
         let exports = &template.exports;
-        let missing = |error: wasmtime::Error| {
-            ApplyError::from(GuestFailure::new(
-                Reason::AbiMismatch,
-                printable(&format!("{error:#}"), REJECTION_BYTES_MAX),
-            ))
-        };
-        let load = instance.get_typed_func(&mut store, exports.load).map_err(missing)?;
-        let apply = instance.get_typed_func(&mut store, exports.apply).map_err(missing)?;
-        let state = instance.get_typed_func(&mut store, exports.state).map_err(missing)?;
+        let load = instance.get_typed_func(&mut store, exports.load).map_err(mismatch)?;
+        let apply = instance.get_typed_func(&mut store, exports.apply).map_err(mismatch)?;
+        let state = instance.get_typed_func(&mut store, exports.state).map_err(mismatch)?;
         let mut guest = Self { store, template: template.clone(), load, apply, state, document: None };
         guest.load_document(snapshot, call)?;
         Ok(guest)
@@ -125,7 +119,7 @@ impl LiveDocument for Guest {
         let apply = &self.apply;
         let (applied,) =
             enter(&mut self.store, &self.template.limits, call, Phase::Applying, |store| apply.call(store, params))?;
-        call.dispatched.append(&mut self.store.data_mut().dispatched);
+        std::mem::swap(&mut call.outbox, &mut self.store.data_mut().outbox);
         match applied {
             Ok(json) => self.accept(&action.scope, json),
             Err(rejection) => Err(ApplyError::Rejected {
@@ -158,13 +152,15 @@ impl LiveDocument for Guest {
 /// Calls `describe` in a throwaway instance.
 pub(crate) fn describe(template: &Arc<Template>, call: &mut Call<'_>) -> Result<ManifestResult, ApplyError> {
     let (mut store, instance) = instantiate(template, call)?;
-    let mismatch = |error: wasmtime::Error| {
-        ApplyError::from(GuestFailure::new(Reason::AbiMismatch, printable(&format!("{error:#}"), REJECTION_BYTES_MAX)))
-    };
     let describe: TypedFunc<(), (ManifestResult,)> =
         instance.get_typed_func(&mut store, template.exports.describe).map_err(mismatch)?;
     let (manifest,) = enter(&mut store, &template.limits, call, Phase::Other, |store| describe.call(store, ()))?;
     Ok(manifest)
+}
+
+/// An export is not of the type that admission found.
+fn mismatch(error: wasmtime::Error) -> ApplyError {
+    GuestFailure::new(Reason::AbiMismatch, printable(&format!("{error:#}"), REJECTION_BYTES_MAX)).into()
 }
 
 fn instantiate(

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use reductor_core::{
-    ActionType, Call, DispatchRequest, DocumentId, GuestFailure, Json, LaneKey, PanicNote, Reason, Scope,
-};
+use reductor_core::{Call, DispatchRequest, GuestFailure, LaneKey, Outbox, PanicNote, Reason};
 use wasmtime::component::Linker;
 use wasmtime::{Engine, StoreContextMut, UpdateDeadline};
 
@@ -23,8 +21,8 @@ pub(crate) struct HostState {
     deadline: Instant,
     interrupt: Arc<AtomicBool>,
     phase: Phase,
-    dispatches_max: usize,
-    pub(crate) dispatched: Vec<DispatchRequest>,
+    /// What the call at hand dispatched so far.
+    pub(crate) outbox: Outbox,
     log_lines: u32,
     /// What the guest said of the trap that follows.
     pub(crate) panic: Option<PanicNote>,
@@ -62,8 +60,7 @@ impl HostState {
             deadline: call.deadline,
             interrupt: call.interrupt.clone(),
             phase: Phase::Other,
-            dispatches_max: call.limits.dispatches_per_action_max,
-            dispatched: Vec::new(),
+            outbox: Outbox::new(call.limits),
             log_lines: 0,
             panic: None,
         }
@@ -76,7 +73,7 @@ impl HostState {
             self.interrupt = call.interrupt.clone();
         }
         self.phase = phase;
-        self.dispatched.clear();
+        self.outbox = Outbox::new(call.limits);
         self.log_lines = 0;
         self.panic = None;
     }
@@ -96,25 +93,8 @@ impl HostState {
         if self.phase != Phase::Applying {
             return Err(Box::new(GuestFailure::new(Reason::DispatchLimit, "it dispatched outside of `apply`")));
         }
-        let max = self.dispatches_max;
-        if self.dispatched.len() >= max {
-            let message = format!("it dispatched more than {max} actions in one");
-            return Err(Box::new(GuestFailure::new(Reason::DispatchLimit, message)));
-        }
-        let input = String::from_utf8(request.input).ok().and_then(|text| Json::parse(&text).ok());
-        let Some(input) = input else {
-            return Err(Box::new(GuestFailure::new(
-                Reason::InvalidOutput,
-                "it dispatched an action whose input is not JSON",
-            )));
-        };
-        self.dispatched.push(DispatchRequest {
-            document_id: request.document_id.map(DocumentId::from),
-            action_type: ActionType::from(request.action_type),
-            scope: Scope::from(request.scope),
-            input,
-        });
-        Ok(())
+        let DispatchParam { document_id, action_type, scope, input } = request;
+        self.outbox.push(DispatchRequest::from_guest(document_id, action_type, scope, input)?)
     }
 
     fn log(&mut self, level: LevelParam, message: &str) {

@@ -35,7 +35,7 @@ fn actions_refused(actions: &str, field: &str, words: &str) {
 #[test]
 fn text_that_is_not_json_is_refused_with_its_place() {
     refused("", "", "EOF");
-    refused("hello", "", "line 1 column 1");
+    refused("hello", "", "expected value (column 1)");
     refused(r#"{"documentId": "d", "actions": [{"type": "A"}]} {}"#, "", "trailing characters");
     refused(r#"{"documentId": "d", "actions": [{"type": "A""#, "actions[0]", "EOF");
     refused(

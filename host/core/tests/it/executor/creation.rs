@@ -114,7 +114,7 @@ fn a_document_is_known_at_every_moment_of_its_creation() {
     let host = Arc::new(Host::with_one_worker());
     let creating = host.accept(&job("d", &[hold("a")]));
     host.script.wait_until_held("a");
-    // While the next submission looks for the document, the job that creates it ends.
+    // If the next submission looks into the log, the job that creates the document ends then.
     let meanwhile = host.clone();
     host.store.after_next_head(move || {
         meanwhile.script.release("a");
@@ -123,6 +123,7 @@ fn a_document_is_known_at_every_moment_of_its_creation() {
         meanwhile.succeed(&job("other", &[add("x")]));
     });
     let ticket = host.submit(&untyped_job("d", &[add("b")])).expect("the document is being created");
+    host.script.release("a");
     assert!(result(ticket).success);
 }
 

@@ -194,10 +194,10 @@ impl LiveDocument for List {
             "HOLD" => self.script.hold(&text, call)?,
             "DISPATCH" => {
                 for request in input.as_array().expect("DISPATCH has a list of actions") {
-                    call.dispatch(dispatch_request(request))?;
+                    call.outbox.push(dispatch_request(request))?;
                 }
             }
-            "CHAIN" => call.dispatch(DispatchRequest {
+            "CHAIN" => call.outbox.push(DispatchRequest {
                 document_id: None,
                 action_type: action.action_type.clone(),
                 scope: action.scope.clone(),
@@ -239,6 +239,12 @@ pub(crate) fn rejected(code: &str, message: &str) -> ApplyError {
 /// A guest's failure.
 pub(crate) fn failed(reason: Reason, message: &str) -> ApplyError {
     GuestFailure::new(reason, message).into()
+}
+
+/// A trap of this kind.
+pub(crate) fn trapped(kind: &str) -> ApplyError {
+    let failure = GuestFailure::new(Reason::Trap, format!("it met {kind}"));
+    GuestFailure { trap: Some(kind.to_owned()), ..failure }.into()
 }
 
 fn dispatch_request(request: &Value) -> DispatchRequest {
