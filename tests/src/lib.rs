@@ -1,2 +1,14 @@
-//! End-to-end tests of Reductor, with real components. There is nothing to use here; the
-//! tests are in `tests/`, the guests that misbehave in `guests/`, recorded input in `data/`.
+//! End-to-end tests of Reductor, with real components: the tests are in `tests/`, the guests
+//! that misbehave in `guests/`, recorded input in `data/`.
+//!
+//! Here are the paths of the components that the build script makes of the guests, for the
+//! tests of other crates too.
+
+/// `example/counter`.
+pub const COUNTER: &str = env!("GUEST_COUNTER");
+/// `example/text`.
+pub const TEXT: &str = env!("GUEST_TEXT");
+/// `example/todo-list`.
+pub const TODO_LIST: &str = env!("GUEST_TODO_LIST");
+/// `test/unruly`, which fails in every way that a test needs.
+pub const UNRULY: &str = env!("GUEST_UNRULY");

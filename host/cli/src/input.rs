@@ -32,10 +32,7 @@ impl<'a> Checker<'a> {
         let lane = submission.lane();
         let known = self.lanes.get(&lane);
         let document_type = resolve_type(&lane.document, submission.document_type.as_ref(), known)?;
-        let reducer = self.reducers.get(&document_type).ok_or_else(|| Refusal::UnknownModel {
-            document_type: document_type.clone(),
-            loaded: self.reducers.document_types(),
-        })?;
+        let reducer = self.reducers.serving(&document_type)?;
         submission.clone().admit(reducer.manifest(), &self.limits, Clock::system().now())?;
         self.lanes.insert(lane, document_type);
         Ok(submission)

@@ -32,10 +32,10 @@ const EVENTS_MAX: usize = 16_384;
 /// Reads a component that the build script made: `COUNTER`, `TEXT`, `TODO_LIST` or `UNRULY`.
 pub(crate) fn component(document_type: &str) -> Vec<u8> {
     let path = match document_type {
-        COUNTER => env!("GUEST_COUNTER"),
-        TEXT => env!("GUEST_TEXT"),
-        TODO_LIST => env!("GUEST_TODO_LIST"),
-        UNRULY => env!("GUEST_UNRULY"),
+        COUNTER => reductor_tests::COUNTER,
+        TEXT => reductor_tests::TEXT,
+        TODO_LIST => reductor_tests::TODO_LIST,
+        UNRULY => reductor_tests::UNRULY,
         other => panic!("no guest is a {other}"),
     };
     std::fs::read(path).expect("the build script made the component")

@@ -1,0 +1,150 @@
+//! `reductor run`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use reductor_tests::{COUNTER, UNRULY};
+use serde_json::json;
+
+use crate::support::{Ran, file, reductor, reductor_fed};
+
+/// The jobs of the README's tour.
+const TOUR: &str = r#"
+{"documentId": "c1", "documentType": "example/counter", "actions": [{"type": "INCREMENT", "input": {"by": 2}}]}
+{"documentId": "c1", "actions": [{"type": "INCREMENT", "input": {"by": 40}}, {"type": "DECREMENT", "input": {"by": 1}}]}
+{"documentId": "c1", "actions": [{"type": "INCREMENT", "input": {"by": "many"}}]}
+"#;
+
+/// A good first line for files whose second is not.
+const GOOD: &str = r#"{"documentId": "c1", "documentType": "example/counter", "actions": [{"type": "INCREMENT", "input": {"by": 2}}]}"#;
+
+fn run(plugin: &str, jobs: &Path, more: &[&str]) -> Result<Ran> {
+    let jobs = jobs.to_str().context("a path in UTF-8")?;
+    reductor([&["run", "--plugin", plugin][..], more, &[jobs]].concat())
+}
+
+#[test]
+fn the_tour_of_the_readme() -> Result<()> {
+    let ran = run(COUNTER, &file("tour.ndjson", TOUR)?, &["--print-state", "c1"])?.fails_with(1)?;
+    let [first, second, third, state] = &ran.lines()?[..] else {
+        anyhow::bail!("not three results and a state: {}", ran.stdout);
+    };
+    assert_eq!((&first["success"], &second["success"], &third["success"]), (&json!(true), &json!(true), &json!(false)));
+    let kinds = |result: &serde_json::Value| -> Vec<_> {
+        let operations = result["operations"].as_array().into_iter().flatten();
+        operations.map(|operation| operation["action"]["type"].clone()).collect()
+    };
+    assert_eq!(kinds(first), ["CREATE_DOCUMENT", "INCREMENT"]);
+    assert_eq!(kinds(second), ["INCREMENT", "DECREMENT"]);
+    assert_eq!(kinds(third), [""; 0]);
+    assert_eq!((&third["errorCode"], &third["metadata"]["reason"]), (&json!(90005), &json!("rejected")));
+    assert_eq!((&state["revision"], &state["state"]["global"]), (&json!(4), &json!({"value": 41})));
+    assert_eq!(state["hash"]["global"], second["operations"][1]["hash"]);
+    Ok(())
+}
+
+#[test]
+fn all_well_is_exit_code_0() -> Result<()> {
+    let ran = run(COUNTER, &file("good.ndjson", GOOD)?, &[])?.succeeds()?;
+    assert_eq!(ran.lines()?.len(), 1);
+    assert_eq!(ran.stderr, "", "there is nothing to say when nobody looks on");
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_is_no_jobs() -> Result<()> {
+    let ran = run(COUNTER, &file("empty.ndjson", "\n  \n")?, &[])?.succeeds()?;
+    assert_eq!(ran.stdout, "");
+    Ok(())
+}
+
+#[test]
+fn a_file_with_a_bad_line_runs_nothing_and_names_line_and_field() -> Result<()> {
+    let cases: [(&str, &str, &[&str]); 9] = [
+        ("cut", r#"{"documentId": "c1", "actions": ["#, &["column"]),
+        ("no-json", "increment c1 by 2", &["column 1"]),
+        (
+            "model",
+            r#"{"documentId": "x", "documentType": "no/such", "actions": [{"type": "A"}]}"#,
+            &["documentType: ", "`no/such`", "`example/counter`"],
+        ),
+        ("document", r#"{"documentId": "x", "actions": [{"type": "A"}]}"#, &["documentId: ", "`x`"]),
+        ("no-type", r#"{"documentId": "c1", "actions": [{"input": {"by": 1}}]}"#, &["actions[0]: ", "`type`"]),
+        ("input", r#"{"documentId": "c1", "actions": [{"type": "INCREMENT", "input": by 1}]}"#, &["actions[0].input"]),
+        (
+            "scope",
+            r#"{"documentId": "c1", "actions": [{"type": "RESET", "scope": "moon"}]}"#,
+            &["actions[0].scope: ", "`moon`", "`global`"],
+        ),
+        ("no-actions", r#"{"documentId": "c1", "actions": []}"#, &["actions: must not be empty"]),
+        ("field", r#"{"documentId": "c1", "action": [{"type": "RESET"}]}"#, &["`action`"]),
+    ];
+    for (name, line, words) in cases {
+        let file = file(&format!("bad-{name}.ndjson"), format!("{GOOD}\n\n{line}\n"))?;
+        let located = format!("bad-{name}.ndjson:3: ");
+        run(COUNTER, &file, &[])?
+            .refuses(&[&["nothing was run", &located], words].concat())
+            .with_context(|| name.to_owned())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_bad_line_of_a_file_is_told_up_to_ten() -> Result<()> {
+    let file = file("many-bad.ndjson", "{}\n".repeat(12))?;
+    let refused = run(COUNTER, &file, &[])?.refuses(&["many-bad.ndjson:1: ", "many-bad.ndjson:10: ", "and 2 more"])?;
+    assert!(!refused.stderr.contains(":11:"), "{}", refused.stderr);
+    Ok(())
+}
+
+#[test]
+fn lines_of_standard_input_run_until_a_bad_one() -> Result<()> {
+    let lines = format!("{GOOD}\n{{\"documentId\": \"c1\"}}\n{GOOD}\n");
+    let ran = reductor_fed(["run", "--plugin", COUNTER, "-"], &lines)?.fails_with(2)?;
+    assert_eq!(ran.lines()?.len(), 1, "what came before the bad line ran: {}", ran.stdout);
+    assert!(ran.stderr.contains("standard input:2: "), "{}", ran.stderr);
+    Ok(())
+}
+
+#[test]
+fn files_that_are_not_there_are_named() -> Result<()> {
+    let jobs = file("unused.ndjson", GOOD)?;
+    run("no-such.wasm", &jobs, &[])?.refuses(&["no-such.wasm"])?;
+    run(COUNTER, Path::new("no-such.ndjson"), &[])?.refuses(&["no-such.ndjson"])?;
+    Ok(())
+}
+
+#[test]
+fn a_plugin_that_is_not_admitted_runs_nothing() -> Result<()> {
+    let broken = file("broken.wasm", "hello")?;
+    let broken = broken.to_str().context("a path in UTF-8")?;
+    let ran = run(COUNTER, &file("unrun.ndjson", GOOD)?, &["--plugin", broken])?;
+    ran.refuses(&["broken.wasm", "not admitted"])?;
+    Ok(())
+}
+
+#[test]
+fn a_reducer_that_panics_fails_its_job_alone() -> Result<()> {
+    let note = r#"{"documentId": "u", "documentType": "test/unruly", "actions": [{"type": "NOTE", "input": {"text": "fine"}}]}"#;
+    let panic = r#"{"documentId": "u", "actions": [{"type": "PANIC", "input": {"message": "out of patience"}}]}"#;
+    let file = file("panic.ndjson", [note, panic, note].join("\n"))?;
+    let ran = run(UNRULY, &file, &["--print-state", "u"])?.fails_with(1)?;
+    let [first, failed, last, state] = &ran.lines()?[..] else {
+        anyhow::bail!("not three results and a state: {}", ran.stdout);
+    };
+    assert_eq!((&first["success"], &last["success"]), (&json!(true), &json!(true)));
+    assert_eq!((&failed["errorCode"], &failed["metadata"]["reason"]), (&json!(90005), &json!("trap")));
+    assert_eq!(failed["metadata"]["panic"]["message"], "it has had enough: out of patience");
+    let functions = failed["metadata"]["backtrace"].as_array().context("a backtrace")?;
+    let name = |frame: &serde_json::Value| frame["function"].as_str().unwrap_or_default().to_owned();
+    assert!(functions.iter().map(name).any(|name| name.contains("lose_patience")), "{functions:?}");
+    assert_eq!(state["state"]["global"], json!({"notes": ["fine", "fine"]}));
+    Ok(())
+}
+
+#[test]
+fn a_state_that_no_job_makes_cannot_be_asked_for() -> Result<()> {
+    let file = file("state.ndjson", GOOD)?;
+    run(COUNTER, &file, &["--print-state", "c2"])?.refuses(&["--print-state", "`c2`", "nothing was run"])?;
+    Ok(())
+}
