@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use reductor_core::{Json, Manifest, Reducer as _};
-use reductor_sandbox::{AdmissionError, Difference, GuestLimits, Plugin, Sandbox};
+use reductor_host::{AdmissionError, Difference, GuestLimits, Plugin, Sandbox};
+use reductor_host::{Json, Manifest, Reducer as _};
 use serde_json::{Value, json};
 
 use crate::{Outcome, output};

@@ -1,16 +1,14 @@
 //! `reductor demo`: a real editing session, job by job, through a sandboxed reducer.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use reductor_core::{Branch, DocumentId, EventBus, Executor, ExecutorConfig, LaneKey, MemoryStore};
-use reductor_sandbox::{GuestLimits, Sandbox};
+use reductor_host::{Branch, DocumentId, Host, LaneKey};
 use serde::Deserialize;
 
 use crate::build::{self, SourceArgs, ToolchainArgs};
 use crate::trace::Trace;
-use crate::{Outcome, output, plugins};
+use crate::{Outcome, output};
 
 const SESSION: &str = "sveltecomponent";
 
@@ -31,17 +29,14 @@ pub(crate) fn demo(args: Args) -> anyhow::Result<Outcome> {
     let source = args.source.folder()?;
     let trace = Trace::read(&source, SESSION)?;
     let components = build::examples(&source, &["text"], &args.toolchain)?;
-    let sandbox = Sandbox::new(GuestLimits::default())?;
-    let reducers = plugins::admit_all(&sandbox, &[components[0].path.clone()])?;
-    let executor =
-        Executor::start(ExecutorConfig::default(), reducers, Arc::new(MemoryStore::new()), EventBus::new(1))?;
+    let host = Host::builder().plugin_file(&components[0].path).start()?;
+    let manager = host.manager();
 
     let submissions = trace.submissions(SESSION)?;
     let jobs = submissions.len();
     let progress = ProgressBar::new(jobs as u64);
     let began = Instant::now();
-    let tickets =
-        submissions.into_iter().map(|submission| executor.submit(submission)).collect::<Result<Vec<_>, _>>()?;
+    let tickets = manager.enqueue_all(submissions)?;
     for ticket in tickets {
         let result = ticket.wait_blocking();
         anyhow::ensure!(result.success, "a job failed: {}", result.error_message.as_deref().unwrap_or_default());
@@ -51,7 +46,7 @@ pub(crate) fn demo(args: Args) -> anyhow::Result<Outcome> {
     progress.finish_and_clear();
 
     let lane = LaneKey { document: DocumentId::from(SESSION), branch: Branch::from(Branch::MAIN) };
-    let head = executor.head(&lane)?.ok_or_else(|| anyhow::anyhow!("the document was not created"))?;
+    let head = manager.head(&lane)?.ok_or_else(|| anyhow::anyhow!("the document was not created"))?;
     let scope = head.scopes.last().ok_or_else(|| anyhow::anyhow!("the document has no scope"))?;
     let state: TextState = serde_json::from_slice(&scope.state.json)?;
     anyhow::ensure!(state.content == trace.end_content, "the text differs from the end of the session");

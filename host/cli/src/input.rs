@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Context as _;
-use reductor_core::{Clock, DocumentType, LaneKey, Limits, Reducers, Refusal, Submission, resolve_type};
+use reductor_host::{Clock, DocumentType, LaneKey, Limits, Reducers, Refusal, Submission, resolve_type};
 
 /// Problems of a file that are told at once; more of them help nobody.
 const PROBLEMS_MAX: usize = 10;

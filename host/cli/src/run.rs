@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use reductor_core::{
-    EventBus, Executor, ExecutorConfig, JobExecutorManagerConfig, JobResult, Json, LaneKey, MemoryStore, Refusal, Stop,
-    Submission, Ticket,
+use reductor_host::{
+    DispatchGrants, DocumentType, ExecutorConfig, Host, HostBuilder, JobExecutorManager, JobExecutorManagerConfig,
+    JobResult, Json, LaneKey, Refusal, Stop, Submission, Ticket,
 };
-use reductor_sandbox::{GuestLimits, Sandbox};
 use serde::Serialize;
 
 use crate::input::{self, Checker, Lines};
-use crate::{Outcome, output, plugins};
+use crate::{Outcome, output};
 
 /// Jobs that are under way at once. The queue holds far more; this bounds the results that
 /// wait to be printed in order.
@@ -38,6 +36,10 @@ pub(crate) struct Args {
     /// How often a failed attempt is repeated.
     #[arg(long, value_name = "N", default_value_t = 3)]
     max_retries: u32,
+    /// Let documents of one model dispatch to other documents of another; may be given more than
+    /// once.
+    #[arg(long, value_name = "MODEL=MODEL", value_parser = grant)]
+    grant: Vec<(DocumentType, DocumentType)>,
     /// After the results, print where this document stands; may be given more than once.
     #[arg(long, value_name = "DOCUMENT")]
     print_state: Vec<String>,
@@ -50,23 +52,24 @@ const AFTER_HELP: &str = r#"A line is a submission:
   {"documentId": "c1", "documentType": "example/counter",
    "actions": [{"type": "INCREMENT", "input": {"by": 2}}]}
 and may also have branch (main), scopes (those of the actions), resultingHash and
-config {maxRetries, jobTimeout, retryBaseDelay, retryMaxDelay}. An action may also have
-id, scope (global), timestampUtcMs (now) and context.
+config {maxRetries, jobTimeout, retryBaseDelay, retryMaxDelay}, dependsOn [job ids] and
+idempotencyKey. An action may also have id, scope (global), timestampUtcMs (now) and context.
 
 A file is checked whole before anything runs; standard input line by line.
 Prints one result a line, in the order of the submissions."#;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
-    let sandbox = Sandbox::new(GuestLimits::default())?;
-    let reducers = plugins::admit_all(&sandbox, &args.plugin)?;
-    let mut checker = Checker::new(&reducers);
+    let plugins = args.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file);
+    let host = plugins.config(config(&args)).build()?;
+    let mut checker = Checker::new(host.reducers());
     let from_stdin = args.jobs.as_os_str() == "-";
     let file = if from_stdin { None } else { Some(input::read_file(&args.jobs, &mut checker)?) };
     if file.is_some() {
         check_documents(&args.print_state, &checker.lanes())?;
     }
 
-    let executor = Executor::start(config(&args), reducers.clone(), Arc::new(MemoryStore::new()), EventBus::new(1))?;
+    let manager = host.manager();
+    manager.start(None)?;
     let progress = progress_bar(file.as_ref().map(Vec::len));
     let (tickets, results) = sync_channel(WINDOW);
     let began = Instant::now();
@@ -74,8 +77,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         let shown = &progress;
         let printer = scope.spawn(move || print_results(&results, shown));
         let submitted = match file {
-            Some(submissions) => submit_all(&executor, submissions, &tickets),
-            None => submit_lines(&executor, &mut checker, &tickets),
+            Some(submissions) => submit_all(manager, submissions, &tickets),
+            None => submit_lines(manager, &mut checker, &tickets),
         };
         drop(tickets);
         (submitted, printer.join().expect("the printer does not panic"))
@@ -83,9 +86,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     progress.finish_and_clear();
     let tally = printed?;
     for document in &args.print_state {
-        print_state(&executor, &checker.lanes(), document)?;
+        print_state(manager, &checker.lanes(), document)?;
     }
-    executor.stop(Stop::Graceful);
+    manager.stop_blocking(Stop::Graceful);
     tally.summarise(began.elapsed());
     submitted?;
     Ok(if tally.failed == 0 { Outcome::AllWell } else { Outcome::JobsFailed })
@@ -99,7 +102,15 @@ fn config(args: &Args) -> ExecutorConfig {
             ..JobExecutorManagerConfig::default()
         },
         max_retries: args.max_retries,
+        grants: args.grant.iter().cloned().fold(DispatchGrants::none(), |grants, (from, to)| grants.allow(from, to)),
         ..ExecutorConfig::default()
+    }
+}
+
+fn grant(text: &str) -> Result<(DocumentType, DocumentType), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.into(), to.into())),
+        _ => Err("expected two models, such as shop/order=shop/stock".to_owned()),
     }
 }
 
@@ -111,9 +122,13 @@ fn check_documents(wanted: &[String], lanes: &[LaneKey]) -> anyhow::Result<()> {
     }
 }
 
-fn submit_all(executor: &Executor, submissions: Vec<Submission>, tickets: &SyncSender<Ticket>) -> anyhow::Result<()> {
+fn submit_all(
+    manager: &JobExecutorManager,
+    submissions: Vec<Submission>,
+    tickets: &SyncSender<Ticket>,
+) -> anyhow::Result<()> {
     for submission in submissions {
-        if tickets.send(executor.submit(submission)?).is_err() {
+        if tickets.send(manager.enqueue(submission)?).is_err() {
             // The printer has stopped, and says why itself.
             break;
         }
@@ -121,12 +136,16 @@ fn submit_all(executor: &Executor, submissions: Vec<Submission>, tickets: &SyncS
     Ok(())
 }
 
-fn submit_lines(executor: &Executor, checker: &mut Checker<'_>, tickets: &SyncSender<Ticket>) -> anyhow::Result<()> {
+fn submit_lines(
+    manager: &JobExecutorManager,
+    checker: &mut Checker<'_>,
+    tickets: &SyncSender<Ticket>,
+) -> anyhow::Result<()> {
     for line in Lines::new(std::io::stdin()) {
         let (number, text) = line.context("standard input cannot be read")?;
         let located = |refusal: Refusal| anyhow::anyhow!(input::located("standard input", number, &refusal));
         let submission = checker.check(&text).map_err(located)?;
-        if tickets.send(executor.submit(submission).map_err(located)?).is_err() {
+        if tickets.send(manager.enqueue(submission).map_err(located)?).is_err() {
             break;
         }
     }
@@ -173,10 +192,10 @@ struct DocumentState<'a> {
 }
 
 /// Prints where each branch of a document stands that jobs were for.
-fn print_state(executor: &Executor, lanes: &[LaneKey], document: &str) -> anyhow::Result<()> {
+fn print_state(manager: &JobExecutorManager, lanes: &[LaneKey], document: &str) -> anyhow::Result<()> {
     let mut found = false;
     for lane in lanes.iter().filter(|lane| lane.document.as_str() == document) {
-        let Some(head) = executor.head(lane)? else { continue };
+        let Some(head) = manager.head(lane)? else { continue };
         found = true;
         let state = |json: &[u8]| Json::parse(std::str::from_utf8(json)?).map_err(anyhow::Error::from);
         let states = head.scopes.iter().map(|scope| Ok((scope.state.scope.as_str(), state(&scope.state.json)?)));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use flate2::read::GzDecoder;
-use reductor_core::Submission;
+use reductor_host::Submission;
 use serde::Deserialize;
 use serde_json::json;
 

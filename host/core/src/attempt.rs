@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::action::{Action, Operation, StoredOperation};
-use crate::dispatch::{self, Lineage};
+use crate::dispatch::{Lineage, Targets};
 use crate::failure::{ApplyError, AttemptError, HostFault};
+use crate::grants::DispatchGrants;
 use crate::hash;
 use crate::ids::{ActionId, ActionType, LaneKey, Scope, StateHash};
 use crate::job::Job;
@@ -12,6 +13,7 @@ use crate::json::Json;
 use crate::limits::Limits;
 use crate::plugin::PluginRef;
 use crate::reducer::{Call, Reducer, ScopeState};
+use crate::registry::Reducers;
 use crate::residents::{Resident, Residents};
 use crate::store::{Append, Head, OperationStore, ScopeHead};
 use crate::submission::Accepted;
@@ -22,6 +24,9 @@ pub(crate) struct Attempt<'a> {
     pub(crate) lane: &'a LaneKey,
     pub(crate) lineage: &'a Lineage,
     pub(crate) reducer: Arc<dyn Reducer>,
+    /// Those that dispatches may go to.
+    pub(crate) reducers: &'a Reducers,
+    pub(crate) grants: &'a DispatchGrants,
     pub(crate) store: &'a dyn OperationStore,
     pub(crate) residents: &'a Residents,
 }
@@ -75,13 +80,17 @@ impl Attempt<'_> {
             let state = resident.live.apply(action, call).map_err(failed)?;
             let operation = draft.record(action, state);
             let requests = call.outbox.take();
-            let planned =
-                dispatch::plan(requests, job, operation, self.lineage.depth, self.reducer.manifest(), call.limits)
-                    .map_err(failed)?;
-            draft.dispatched.extend(planned);
+            if !requests.is_empty() {
+                let planned = self.targets(call.limits).plan(requests, job, operation, self.lineage.depth);
+                draft.dispatched.extend(planned.map_err(failed)?);
+            }
         }
         draft.check_resulting_hash(job)?;
         self.commit(draft, resident, call.limits)
+    }
+
+    fn targets<'t>(&'t self, limits: &'t Limits) -> Targets<'t> {
+        Targets { reducer: &*self.reducer, reducers: self.reducers, store: self.store, grants: self.grants, limits }
     }
 
     fn commit(&self, draft: Draft<'_>, resident: &mut Resident, limits: &Limits) -> Result<Committed, AttemptError> {

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::action::{Action, Operation};
-use crate::failure::{ApplyError, GuestFailure, Reason};
+use crate::failure::{ApplyError, GuestFailure, HostFault, Reason};
+use crate::grants::DispatchGrants;
 use crate::hash;
-use crate::ids::{JobId, Scope};
+use crate::ids::{DocumentId, DocumentType, JobId, LaneKey, Scope};
 use crate::job::{Causation, Job, JobStatus};
 use crate::limits::Limits;
 use crate::plugin::Manifest;
-use crate::reducer::DispatchRequest;
+use crate::reducer::{DispatchRequest, Reducer};
+use crate::registry::Reducers;
+use crate::store::OperationStore;
 use crate::submission::{Accepted, name_problem};
 
 /// Where a job stands among the jobs that follow from one another by dispatch.
@@ -58,73 +61,123 @@ impl Lineage {
     }
 }
 
-/// Plans the jobs that the action behind `operation` asked for, without accepting them yet.
-///
-/// Ids and timestamps derive from the operation, so that a job executed again dispatches the
-/// same actions again.
-pub(crate) fn plan(
-    requests: Vec<DispatchRequest>,
-    job: &Job,
-    operation: &Operation,
-    depth: u32,
-    manifest: &Manifest,
-    limits: &Limits,
-) -> Result<Vec<Accepted>, ApplyError> {
-    let planned = requests.into_iter().enumerate().map(|(ordinal, request)| {
-        check(&request, job, manifest, limits)?;
-        let action = Action {
-            id: hash::dispatched_action_id(operation.id, ordinal),
-            action_type: request.action_type,
-            timestamp_utc_ms: operation.timestamp_utc_ms.clone(),
-            input: request.input,
-            scope: request.scope.clone(),
-            context: None,
-        };
-        let causation = Causation { job_id: job.id.clone(), operation_id: operation.id, depth: depth + 1 };
-        Ok(Accepted {
-            job: Job {
-                id: JobId::generate(),
-                document_id: job.document_id.clone(),
-                scopes: Arc::new([request.scope]),
-                branch: job.branch.clone(),
-                actions: Arc::new([Arc::new(action)]),
-                resulting_hash: None,
-                status: JobStatus::Pending,
-            },
-            document_type: manifest.document_type.clone(),
-            named_type: None,
-            config: None,
-            causation: Some(causation),
-        })
-    });
-    planned.collect()
+/// Where a reducer's dispatches may go.
+pub(crate) struct Targets<'a> {
+    pub(crate) reducer: &'a dyn Reducer,
+    pub(crate) reducers: &'a Reducers,
+    pub(crate) store: &'a dyn OperationStore,
+    pub(crate) grants: &'a DispatchGrants,
+    pub(crate) limits: &'a Limits,
 }
 
-fn check(request: &DispatchRequest, job: &Job, manifest: &Manifest, limits: &Limits) -> Result<(), ApplyError> {
-    if let Some(problem) = name_problem(request.action_type.as_str(), limits) {
-        let message = format!("dispatched an action whose type {problem}");
-        return Err(GuestFailure::new(Reason::InvalidOutput, message).into());
+impl Targets<'_> {
+    /// Plans the jobs that the action behind `operation` asked for, without accepting them yet.
+    ///
+    /// Ids and timestamps derive from the operation, so that a job executed again dispatches the
+    /// same actions again.
+    pub(crate) fn plan(
+        &self,
+        requests: Vec<DispatchRequest>,
+        job: &Job,
+        operation: &Operation,
+        depth: u32,
+    ) -> Result<Vec<Accepted>, ApplyError> {
+        let planned = requests.into_iter().enumerate().map(|(ordinal, request)| {
+            let (document_id, document_type) = self.target(&request, job)?;
+            let action = Action {
+                id: hash::dispatched_action_id(operation.id, ordinal),
+                action_type: request.action_type,
+                timestamp_utc_ms: operation.timestamp_utc_ms.clone(),
+                input: request.input,
+                scope: request.scope.clone(),
+                context: None,
+            };
+            let causation = Causation { job_id: job.id.clone(), operation_id: operation.id, depth: depth + 1 };
+            Ok(Accepted {
+                job: Job {
+                    id: JobId::generate(),
+                    document_id,
+                    scopes: Arc::new([request.scope]),
+                    branch: job.branch.clone(),
+                    actions: Arc::new([Arc::new(action)]),
+                    resulting_hash: None,
+                    status: JobStatus::Pending,
+                },
+                document_type,
+                named_type: None,
+                config: None,
+                depends_on: Vec::new(),
+                idempotency_key: None,
+                causation: Some(causation),
+            })
+        });
+        planned.collect()
     }
-    let (bytes, max) = (request.input.as_str().len(), limits.action_input_bytes_max);
-    if bytes > max {
-        return Err(limit(format!(
-            "dispatched `{}` with an input of {bytes} bytes; {max} are allowed",
-            request.action_type
-        )));
+
+    /// The document that the request is for, and its model, if all of the request is allowed.
+    fn target(&self, request: &DispatchRequest, job: &Job) -> Result<(DocumentId, DocumentType), ApplyError> {
+        if let Some(problem) = name_problem(request.action_type.as_str(), self.limits) {
+            let message = format!("dispatched an action whose type {problem}");
+            return Err(GuestFailure::new(Reason::InvalidOutput, message).into());
+        }
+        let (bytes, max) = (request.input.as_str().len(), self.limits.action_input_bytes_max);
+        if bytes > max {
+            return Err(limit(format!(
+                "dispatched `{}` with an input of {bytes} bytes; {max} are allowed",
+                request.action_type
+            )));
+        }
+        match request.document_id.as_ref().filter(|document| **document != job.document_id) {
+            Some(document) => {
+                let document_type = self.other_document(document, request, job)?;
+                Ok((document.clone(), document_type))
+            }
+            None => {
+                check_scope(request, self.reducer.manifest())?;
+                Ok((job.document_id.clone(), self.reducer.manifest().document_type.clone()))
+            }
+        }
     }
-    if let Some(document) = request.document_id.as_ref().filter(|document| **document != job.document_id) {
-        return Err(limit(format!(
-            "dispatched `{}` to document `{document}`, but only its own is allowed",
-            request.action_type
-        )));
+
+    /// The model of another document, if this one may dispatch to it.
+    fn other_document(
+        &self,
+        document: &DocumentId,
+        request: &DispatchRequest,
+        job: &Job,
+    ) -> Result<DocumentType, ApplyError> {
+        let own = &self.reducer.manifest().document_type;
+        let refused =
+            |why: String| limit(format!("dispatched `{}` to document `{document}`, {why}", request.action_type));
+        if !self.grants.any_from(own) {
+            return Err(refused(format!("but `{own}` has no grant to dispatch to documents other than its own")));
+        }
+        let lane = LaneKey { document: document.clone(), branch: job.branch.clone() };
+        let head = self.store.head(&lane).map_err(|error| HostFault::Broken(error.to_string()))?;
+        let Some(head) = head else {
+            return Err(refused(format!("which does not exist on branch `{}`", job.branch)));
+        };
+        let document_type = head.document_type.clone();
+        if !self.grants.allows(own, &document_type) {
+            return Err(refused(format!("a `{document_type}`; `{own}` has no grant for that")));
+        }
+        let Some(reducer) = self.reducers.get(&document_type) else {
+            return Err(HostFault::Broken(format!("no plugin for `{document_type}` is loaded")).into());
+        };
+        check_scope(request, reducer.manifest())?;
+        Ok(document_type)
     }
-    if request.scope.as_str() == Scope::DOCUMENT || !manifest.scopes.contains(&request.scope) {
-        return Err(limit(format!(
-            "dispatched `{}` to scope `{}`, which the model does not have",
-            request.action_type, request.scope
-        )));
+}
+
+fn check_scope(request: &DispatchRequest, manifest: &Manifest) -> Result<(), ApplyError> {
+    // The scope `document` is never in a manifest: it is the host's own.
+    if manifest.scopes.contains(&request.scope) && request.scope.as_str() != Scope::DOCUMENT {
+        return Ok(());
     }
-    Ok(())
+    Err(limit(format!(
+        "dispatched `{}` to scope `{}`, which `{}` does not have",
+        request.action_type, request.scope, manifest.document_type
+    )))
 }
 
 fn limit(message: String) -> ApplyError {

@@ -1,6 +1,6 @@
 //! What the host tells the world about jobs, and the bus that carries it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use tokio::sync::broadcast;
@@ -145,26 +145,61 @@ pub struct ExecutorStoppedEvent {
 ///
 /// Publishing never waits: a subscriber that falls behind by more than the capacity loses
 /// the oldest events and is told how many.
-#[derive(Clone, Debug)]
-pub struct EventBus(broadcast::Sender<Arc<Event>>);
+///
+/// Handlers are loops around a [`Subscription`]: they may subscribe, unsubscribe and call the
+/// host as they like, because nothing waits for them.
+#[derive(Clone)]
+pub struct EventBus {
+    sender: broadcast::Sender<Arc<Event>>,
+    /// Who wants to know of jobs that others announce.
+    listeners: Arc<Mutex<Vec<Weak<dyn JobListener>>>>,
+}
+
+/// Is told of `JOB_AVAILABLE` events that were published from outside.
+pub(crate) trait JobListener: Send + Sync {
+    fn job_available(&self);
+}
 
 impl EventBus {
     /// Makes a bus that holds the last `capacity` events for slow subscribers.
     pub fn new(capacity: usize) -> Self {
-        Self(broadcast::Sender::new(capacity.max(1)))
+        Self { sender: broadcast::Sender::new(capacity.max(1)), listeners: Arc::default() }
     }
 
     /// Subscribes to every event from now on.
     pub fn subscribe(&self) -> Subscription {
-        Subscription(self.0.subscribe())
+        Subscription(self.sender.subscribe())
+    }
+
+    /// Publishes an event from outside of the host. A `JOB_AVAILABLE` wakes the workers of the
+    /// managers on this bus, if jobs wait for them.
+    pub fn publish(&self, event: Event) {
+        let wakes = matches!(event, Event::JobAvailable(_));
+        self.tell(|| event);
+        if wakes {
+            let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.retain(|listener| listener.strong_count() > 0);
+            let listeners: Vec<_> = listeners.iter().filter_map(Weak::upgrade).collect();
+            listeners.iter().for_each(|listener| listener.job_available());
+        }
     }
 
     /// Publishes the event that `make` makes, if anybody listens.
-    pub fn publish(&self, make: impl FnOnce() -> Event) {
-        if self.0.receiver_count() > 0 {
+    pub(crate) fn tell(&self, make: impl FnOnce() -> Event) {
+        if self.sender.receiver_count() > 0 {
             // An error means that the last subscriber left meanwhile.
-            let _ = self.0.send(Arc::new(make()));
+            let _ = self.sender.send(Arc::new(make()));
         }
+    }
+
+    pub(crate) fn listen(&self, listener: Weak<dyn JobListener>) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+}
+
+impl std::fmt::Debug for EventBus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventBus").field("subscribers", &self.sender.receiver_count()).finish_non_exhaustive()
     }
 }
 

@@ -81,7 +81,8 @@ pub struct JobError {
     pub error_message: String,
 }
 
-/// How a guest failed. Each is a `LIBRARY_ERROR`.
+/// Why a job failed, more exactly than its code says. All but the last two are failures of a
+/// guest, each a `LIBRARY_ERROR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
@@ -109,12 +110,16 @@ pub enum Reason {
     AbiMismatch,
     /// It called `exit`.
     Exit,
+    /// A job that it depends on failed. Its code is that job's.
+    DependencyFailed,
+    /// It was cancelled before it started. Its code is `GRACEFUL_ABORT`.
+    Cancelled,
 }
 
 impl Reason {
     /// Whether the same action on the same state fails in the same way again.
     pub fn deterministic(self) -> bool {
-        self != Self::Timeout
+        !matches!(self, Self::Timeout | Self::DependencyFailed | Self::Cancelled)
     }
 
     /// The name on the wire, such as `fuel-exhausted`.
@@ -132,6 +137,8 @@ impl Reason {
             Self::InvalidOutput => "invalid-output",
             Self::AbiMismatch => "abi-mismatch",
             Self::Exit => "exit",
+            Self::DependencyFailed => "dependency-failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -218,6 +225,12 @@ impl From<GuestFailure> for ApplyError {
 impl From<Box<GuestFailure>> for ApplyError {
     fn from(failure: Box<GuestFailure>) -> Self {
         Self::Failed(failure)
+    }
+}
+
+impl From<HostFault> for ApplyError {
+    fn from(fault: HostFault) -> Self {
+        Self::Host(fault)
     }
 }
 

@@ -82,6 +82,10 @@ id! {
     JobId
 }
 id! {
+    /// Names a submission in its client's words, so that submitting it again makes no second job.
+    IdempotencyKey
+}
+id! {
     /// The hash of a state, as text: SHA-256 in base64.
     StateHash
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Operation};
 use crate::failure::{Frame, JobErrorCode, PanicNote, Reason};
-use crate::ids::{Branch, DocumentId, DocumentType, JobId, LaneKey, OperationId, Scope, StateHash};
+use crate::ids::{Branch, DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey, OperationId, Scope, StateHash};
 use crate::plugin::PluginRef;
 use crate::time::{Span, Timestamp};
 
@@ -94,6 +94,16 @@ pub struct JobExecutorManagerConfig {
 }
 
 impl JobExecutorManagerConfig {
+    /// The same configuration; what it leaves out is as in `other`.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            max_concurrency: self.max_concurrency.or(other.max_concurrency),
+            job_timeout: self.job_timeout.or(other.job_timeout),
+            retry_base_delay: self.retry_base_delay.or(other.retry_base_delay),
+            retry_max_delay: self.retry_max_delay.or(other.retry_max_delay),
+        }
+    }
+
     /// The same configuration with every default filled in.
     pub fn resolved(self) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -150,12 +160,21 @@ pub struct JobMetadata {
     /// What the submission asked for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<JobExecutionConfig>,
+    /// Jobs that had to complete before it started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<JobId>,
+    /// What its client calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<IdempotencyKey>,
     /// What dispatched it, where a reducer did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation: Option<Causation>,
-    /// Why the guest failed, for a `LIBRARY_ERROR`.
+    /// Why it failed, more exactly than its code says: always for a `LIBRARY_ERROR`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// The job that it depends on and that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_dependency: Option<JobId>,
     /// Whether the same attempt would fail again in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deterministic: Option<bool>,

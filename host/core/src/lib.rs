@@ -2,7 +2,7 @@
 //!
 //! A *reducer* turns the state of a document and an *action* into a new state. Clients hand
 //! in [`Submission`]s; each becomes a [`Job`] in the lane of its document and branch. Worker
-//! threads of the [`Executor`] take lanes in turn, apply the jobs' actions to live documents,
+//! threads of the [`JobExecutorManager`] take lanes in turn, apply the jobs' actions to live documents,
 //! append the [`Operation`]s to an [`OperationStore`], and publish [`Event`]s.
 //!
 //! This crate knows neither WebAssembly nor disks. What runs a reducer is behind
@@ -12,7 +12,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use reductor_core::{EventBus, Executor, ExecutorConfig, MemoryStore, NativeReducer, Reducers, Submission};
+//! use reductor_core::{EventBus, ExecutorConfig, JobExecutorManager, MemoryStore, NativeReducer, Reducers, Submission};
 //! use reductor_guest::prelude::*;
 //!
 //! #[derive(Default, Serialize, Deserialize)]
@@ -35,17 +35,18 @@
 //! let reducers = Arc::new(Reducers::new());
 //! reducers.register(Arc::new(NativeReducer::<Counter>::new()));
 //! let store = Arc::new(MemoryStore::new());
-//! let executor = Executor::start(ExecutorConfig::default(), reducers, store, EventBus::new(1024))?;
+//! let manager = JobExecutorManager::new(ExecutorConfig::default(), reducers, store, EventBus::new(1024));
+//! manager.start(None)?;
 //!
 //! let submission = Submission::from_json(
 //!     r#"{"documentId": "c1", "documentType": "example/counter",
 //!         "actions": [{"type": "INCREMENT", "input": {"by": 2}}]}"#,
 //! )?;
 //! let lane = submission.lane();
-//! let result = executor.submit(submission)?.wait_blocking();
+//! let result = manager.enqueue(submission)?.wait_blocking();
 //! assert!(result.success);
 //!
-//! let head = executor.head(&lane)?.expect("the job created the document");
+//! let head = manager.head(&lane)?.expect("the job created the document");
 //! assert_eq!(&*head.snapshot()[0].json, br#"{"value":2}"#);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -54,24 +55,28 @@ mod action;
 mod attempt;
 mod dispatch;
 mod event;
-mod executor;
 mod failure;
+mod grants;
 mod hash;
 mod ids;
 mod job;
 mod json;
 mod limits;
+mod manager;
 mod memory_store;
 mod native;
 mod plugin;
 mod queue;
+mod records;
 mod reducer;
 mod registry;
 mod report;
 mod residents;
 mod retry;
+mod roll;
 mod store;
 mod submission;
+mod suspects;
 mod time;
 
 pub use action::{Action, ActionContext, ActionSigner, Operation, SignerApp, SignerUser, StoredOperation};
@@ -79,22 +84,32 @@ pub use event::{
     Event, EventBus, ExecutorStartedEvent, ExecutorStoppedEvent, JobAvailableEvent, JobCompletedEvent, JobFailedEvent,
     JobRetryEvent, JobStartedEvent, Received, Subscription,
 };
-pub use executor::{ExecuteError, Executor, ExecutorConfig, Stop, Ticket, resolve_type};
 pub use failure::{
     ApplyError, Frame, GuestFailure, HostFault, JobError, JobErrorCode, PanicNote, Reason, UnknownErrorCode,
 };
+pub use grants::DispatchGrants;
 pub use hash::{dispatched_action_id, operation_id, scopes_hash, state_hash};
-pub use ids::{ActionId, ActionType, Branch, DocumentId, DocumentType, JobId, LaneKey, OperationId, Scope, StateHash};
+pub use ids::{
+    ActionId, ActionType, Branch, DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey, OperationId, Scope,
+    StateHash,
+};
 pub use job::{Causation, Job, JobExecutionConfig, JobExecutorManagerConfig, JobMetadata, JobResult, JobStatus};
 pub use json::Json;
 pub use limits::Limits;
+pub use manager::{
+    BatchRefusal, ExecuteError, ExecutorConfig, JobExecutorManager, NotStarted, StartError, Stop, Ticket,
+    WaitCancelled, resolve_type,
+};
 pub use memory_store::MemoryStore;
 pub use native::NativeReducer;
 pub use plugin::{ActionSchema, Manifest, PluginRef};
 pub use queue::{NotQueued, Queue, Rest, Turn};
+pub use records::{NotCancelled, Retention, UnknownJob};
 pub use reducer::{Call, DispatchRequest, LiveDocument, Outbox, Reducer, ScopeState};
+pub use reductor_guest::Reducer as GuestReducer;
 pub use registry::Reducers;
 pub use residents::ResidentBudget;
+pub use roll::{ExecutorStats, ExecutorStatus, Phase};
 pub use store::{Append, Head, OperationStore, ScopeHead, StoreError};
 pub use submission::{Accepted, ActionDraft, Refusal, Submission};
 pub use time::{Clock, NotATimestamp, Span, Timestamp, TimestampText};

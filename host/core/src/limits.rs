@@ -5,6 +5,8 @@
 pub struct Limits {
     /// Actions in one job.
     pub actions_per_job_max: usize,
+    /// Jobs that one may depend on.
+    pub dependencies_per_job_max: usize,
     /// Bytes of one action's input.
     pub action_input_bytes_max: usize,
     /// Bytes of an id, a type or a name of a scope or branch.
@@ -23,6 +25,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             actions_per_job_max: 10_000,
+            dependencies_per_job_max: 100,
             action_input_bytes_max: 1 << 20,
             name_bytes_max: 512,
             dispatches_per_action_max: 64,

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
 use std::time::Duration;
 
 use crate::ids::LaneKey;
@@ -22,6 +23,10 @@ pub struct Queue<K, J> {
     ready: VecDeque<LaneKey>,
     /// Lanes that wait for a moment, by that moment.
     resting: BTreeSet<(Duration, LaneKey)>,
+    /// Lanes whose turn came while enough lanes of their kind were taken.
+    parked: HashMap<K, VecDeque<LaneKey>>,
+    /// How many lanes of each kind are taken.
+    taken: HashMap<K, usize>,
     depth: usize,
     depth_max: usize,
 }
@@ -37,10 +42,17 @@ struct Lane<K, J> {
 enum LaneState {
     /// In `ready`.
     Ready,
-    /// In `resting`.
-    Resting,
+    /// In `resting`, until this moment.
+    Resting(Duration),
+    /// In `parked`.
+    Parked,
+    /// Until [`Queue::wake`].
+    Held,
     /// With a worker.
-    Taken,
+    Taken {
+        /// Whether [`Queue::wake`] came meanwhile.
+        woken: bool,
+    },
 }
 
 /// Why a job was not queued.
@@ -74,12 +86,23 @@ pub enum Rest {
     None,
     /// It takes no turn before this moment.
     Until(Duration),
+    /// It takes no turn before [`Queue::wake`]. If that came during the turn, it takes its next
+    /// one like any other.
+    Held,
 }
 
-impl<K: Clone + PartialEq, J> Queue<K, J> {
+impl<K: Clone + Eq + Hash, J> Queue<K, J> {
     /// An empty queue for up to `depth_max` waiting jobs.
     pub fn new(depth_max: usize) -> Self {
-        Self { lanes: HashMap::new(), ready: VecDeque::new(), resting: BTreeSet::new(), depth: 0, depth_max }
+        Self {
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            resting: BTreeSet::new(),
+            parked: HashMap::new(),
+            taken: HashMap::new(),
+            depth: 0,
+            depth_max,
+        }
     }
 
     /// How many jobs wait. Jobs of a turn that was taken do not.
@@ -92,19 +115,46 @@ impl<K: Clone + PartialEq, J> Queue<K, J> {
         self.lanes.get(lane).map(|lane| &lane.kind)
     }
 
+    /// Whether jobs could be pushed now, one into each of these lanes in turn.
+    ///
+    /// # Errors
+    ///
+    /// The position of the first that could not, and why.
+    pub fn has_room_for<'a>(
+        &self,
+        jobs: impl ExactSizeIterator<Item = (&'a LaneKey, &'a K)>,
+    ) -> Result<(), (usize, NotQueued<K>)>
+    where
+        K: 'a,
+    {
+        let room = self.depth_max.saturating_sub(self.depth);
+        if jobs.len() > room {
+            return Err((room, NotQueued::Full { depth: self.depth, limit: self.depth_max }));
+        }
+        let mut jobs = jobs.enumerate();
+        let other = jobs.find_map(|(position, (lane, kind))| {
+            let known = self.kind(lane).filter(|known| *known != kind)?;
+            Some((position, NotQueued::OtherKind(known.clone())))
+        });
+        other.map_or(Ok(()), Err)
+    }
+
     /// Puts a job at the end of its lane. Says whether there is a new turn to take.
     ///
     /// # Errors
     ///
     /// [`NotQueued`], and the job is dropped.
     pub fn push(&mut self, lane: LaneKey, kind: K, job: J) -> Result<bool, NotQueued<K>> {
-        if self.depth >= self.depth_max {
-            return Err(NotQueued::Full { depth: self.depth, limit: self.depth_max });
-        }
-        let new_turn = match self.lanes.entry(lane) {
-            Entry::Occupied(entry) if entry.get().kind != kind => {
-                return Err(NotQueued::OtherKind(entry.get().kind.clone()));
-            }
+        self.has_room_for([(&lane, &kind)].into_iter()).map_err(|(_, problem)| problem)?;
+        Ok(self.push_beyond(lane, kind, job))
+    }
+
+    /// Puts a job at the end of its lane, however many wait: something else bounds the number
+    /// of such jobs. A lane that has jobs keeps its kind. Says whether there is a new turn to
+    /// take.
+    pub fn push_beyond(&mut self, lane: LaneKey, kind: K, job: J) -> bool {
+        self.depth += 1;
+        match self.lanes.entry(lane) {
             Entry::Occupied(mut entry) => {
                 entry.get_mut().jobs.push_back(job);
                 false
@@ -114,60 +164,114 @@ impl<K: Clone + PartialEq, J> Queue<K, J> {
                 entry.insert(Lane { kind, jobs: VecDeque::from([job]), state: LaneState::Ready });
                 true
             }
-        };
-        self.depth += 1;
-        Ok(new_turn)
-    }
-
-    /// Puts a job at the end of a lane that the caller has taken, however many wait:
-    /// something else bounds the number of such jobs.
-    pub fn append_taken(&mut self, lane: &LaneKey, job: J) {
-        let lane = self.lanes.get_mut(lane).expect("a taken lane stays in the queue");
-        lane.jobs.push_back(job);
-        self.depth += 1;
+        }
     }
 
     /// Takes the next turn, of up to `jobs_max` jobs, if a lane is ready at `now`.
-    pub fn take(&mut self, now: Duration, jobs_max: usize) -> Option<Turn<J>> {
+    ///
+    /// `may_take` says whether one more lane of a kind may be taken when so many are. Lanes
+    /// of which none may are passed over, and take their turns when others of their kind are
+    /// put back.
+    pub fn take(&mut self, now: Duration, jobs_max: usize, may_take: impl Fn(&K, usize) -> bool) -> Option<Turn<J>> {
         self.wake_rested(now);
-        let key = self.ready.pop_front()?;
-        let lane = self.lanes.get_mut(&key).expect("a ready lane has jobs");
-        lane.state = LaneState::Taken;
-        let count = lane.jobs.len().min(jobs_max.max(1));
-        let jobs =
-            if count == lane.jobs.len() { std::mem::take(&mut lane.jobs) } else { lane.jobs.drain(..count).collect() };
-        self.depth -= jobs.len();
-        Some(Turn { lane: key, jobs })
+        loop {
+            let key = self.ready.pop_front().or_else(|| self.unpark_any(&may_take))?;
+            let lane = self.lanes.get_mut(&key).expect("a ready lane has jobs");
+            let taken = self.taken.entry(lane.kind.clone()).or_default();
+            if *taken > 0 && !may_take(&lane.kind, *taken) {
+                lane.state = LaneState::Parked;
+                self.parked.entry(lane.kind.clone()).or_default().push_back(key);
+                continue;
+            }
+            *taken += 1;
+            lane.state = LaneState::Taken { woken: false };
+            let count = lane.jobs.len().min(jobs_max.max(1));
+            let jobs = if count == lane.jobs.len() {
+                std::mem::take(&mut lane.jobs)
+            } else {
+                lane.jobs.drain(..count).collect()
+            };
+            self.depth -= jobs.len();
+            return Some(Turn { lane: key, jobs });
+        }
     }
 
     /// Ends a turn. Jobs that were taken and not done go back to the front of their lane.
-    ///
-    /// Says whether the lane has another turn to take at once.
-    pub fn put_back(&mut self, turn: Turn<J>, rest: Rest) -> bool {
+    pub fn put_back(&mut self, turn: Turn<J>, rest: Rest) {
         let lane = self.lanes.get_mut(&turn.lane).expect("a taken lane stays in the queue");
+        let woken = lane.state == LaneState::Taken { woken: true };
         self.depth += turn.jobs.len();
         for job in turn.jobs.into_iter().rev() {
             lane.jobs.push_front(job);
         }
+        let kind = lane.kind.clone();
         if lane.jobs.is_empty() {
             self.lanes.remove(&turn.lane);
-            return false;
+        } else {
+            match rest {
+                Rest::Until(moment) => {
+                    lane.state = LaneState::Resting(moment);
+                    self.resting.insert((moment, turn.lane));
+                }
+                Rest::Held if !woken => lane.state = LaneState::Held,
+                Rest::None | Rest::Held => {
+                    lane.state = LaneState::Ready;
+                    self.ready.push_back(turn.lane);
+                }
+            }
         }
-        match rest {
-            Rest::None => {
-                lane.state = LaneState::Ready;
-                self.ready.push_back(turn.lane);
+        self.give_up(&kind);
+    }
+
+    /// Lets a lane that is held take its turn. A lane that is taken does not become held in
+    /// this turn. Says whether there is a new turn to take.
+    pub fn wake(&mut self, lane: &LaneKey) -> bool {
+        let Some((key, found)) = self.lanes.get_key_value(lane) else { return false };
+        match found.state {
+            LaneState::Held => {
+                let key = key.clone();
+                self.lanes.get_mut(lane).expect("just found").state = LaneState::Ready;
+                self.ready.push_back(key);
                 true
             }
-            Rest::Until(moment) => {
-                lane.state = LaneState::Resting;
-                self.resting.insert((moment, turn.lane));
+            LaneState::Taken { .. } => {
+                self.lanes.get_mut(lane).expect("just found").state = LaneState::Taken { woken: true };
                 false
             }
+            LaneState::Ready | LaneState::Resting(_) | LaneState::Parked => false,
         }
     }
 
-    /// Whether a lane is ready, those that still rest aside.
+    /// Takes a job out of its lane, if it waits there. Says whether there is a new turn to
+    /// take: a lane that is held looks at its next job.
+    ///
+    /// Takes time in proportion to the jobs and lanes that wait.
+    pub fn remove(&mut self, lane: &LaneKey, is_it: impl FnMut(&J) -> bool) -> Option<(J, bool)> {
+        let found = self.lanes.get_mut(lane)?;
+        let position = found.jobs.iter().position(is_it)?;
+        let job = found.jobs.remove(position).expect("just found");
+        self.depth -= 1;
+        if !found.jobs.is_empty() {
+            let new_turn = found.state == LaneState::Held && self.wake(lane);
+            return Some((job, new_turn));
+        }
+        match found.state {
+            LaneState::Taken { .. } => return Some((job, false)),
+            LaneState::Ready => self.ready.retain(|ready| ready != lane),
+            LaneState::Parked => {
+                self.parked.values_mut().for_each(|parked| parked.retain(|parked| parked != lane));
+                self.parked.retain(|_, parked| !parked.is_empty());
+            }
+            LaneState::Resting(moment) => {
+                self.resting.remove(&(moment, lane.clone()));
+            }
+            LaneState::Held => {}
+        }
+        self.lanes.remove(lane);
+        Some((job, false))
+    }
+
+    /// Whether a lane is ready. Those that rest, are held or passed over are not.
     pub fn has_turn(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -181,9 +285,10 @@ impl<K: Clone + PartialEq, J> Queue<K, J> {
     pub fn drain(&mut self) -> Vec<J> {
         self.ready.clear();
         self.resting.clear();
+        self.parked.clear();
         self.depth = 0;
         let jobs = self.lanes.values_mut().flat_map(|lane| lane.jobs.drain(..)).collect();
-        self.lanes.retain(|_, lane| lane.state == LaneState::Taken);
+        self.lanes.retain(|_, lane| matches!(lane.state, LaneState::Taken { .. }));
         jobs
     }
 
@@ -193,5 +298,35 @@ impl<K: Clone + PartialEq, J> Queue<K, J> {
             self.lanes.get_mut(&key).expect("a resting lane has jobs").state = LaneState::Ready;
             self.ready.push_back(key);
         }
+    }
+
+    /// One lane of this kind fewer is taken: one that was passed over may try its luck.
+    fn give_up(&mut self, kind: &K) {
+        let taken = self.taken.get_mut(kind).expect("a lane of the kind was taken");
+        *taken -= 1;
+        if *taken == 0 {
+            self.taken.remove(kind);
+        }
+        self.unpark(&kind.clone());
+    }
+
+    fn unpark(&mut self, kind: &K) {
+        let Some(parked) = self.parked.get_mut(kind) else { return };
+        if let Some(key) = parked.pop_front() {
+            self.lanes.get_mut(&key).expect("a parked lane has jobs").state = LaneState::Ready;
+            self.ready.push_back(key);
+        }
+        if parked.is_empty() {
+            self.parked.remove(kind);
+        }
+    }
+
+    /// A lane that was passed over and need not be any more, for instance because the caller
+    /// sees its kind with other eyes.
+    fn unpark_any(&mut self, may_take: &impl Fn(&K, usize) -> bool) -> Option<LaneKey> {
+        let taken = |kind: &K| self.taken.get(kind).copied().unwrap_or_default();
+        let kind = self.parked.keys().find(|kind| may_take(kind, taken(kind)))?.clone();
+        self.unpark(&kind);
+        self.ready.pop_front()
     }
 }

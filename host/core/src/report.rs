@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::failure::{ApplyError, AttemptError, GuestFailure, JobError, JobErrorCode, Reason};
+use crate::ids::JobId;
 use crate::job::{Job, JobMetadata};
 use crate::plugin::PluginRef;
+use crate::records::FailedDependency;
 use crate::retry::Fault;
 
 /// A failed attempt, in the words of the interface.
@@ -20,6 +22,7 @@ struct Details {
     action: Option<usize>,
     rejection_code: Option<String>,
     failure: Option<Box<GuestFailure>>,
+    failed_dependency: Option<JobId>,
 }
 
 impl Report {
@@ -42,7 +45,7 @@ impl Report {
                 let text = format!("{plugin} refused {}: {message} ({code})", place(job, action));
                 let mut report = Self::plain(LibraryError, text);
                 report.fault.reason = Some(Reason::Rejected);
-                report.details = Details { action, rejection_code: Some(code), failure: None };
+                report.details = Details { action, rejection_code: Some(code), ..Details::default() };
                 report
             }
             AttemptError::Apply { action, error: ApplyError::Failed(failure) } => {
@@ -52,7 +55,7 @@ impl Report {
                 let mut report = Self::plain(LibraryError, text);
                 report.fault.reason = Some(reason);
                 report.fault.trap = failure.trap.clone();
-                report.details = Details { action, rejection_code: None, failure: Some(failure) };
+                report.details = Details { action, failure: Some(failure), ..Details::default() };
                 report
             }
         }
@@ -61,6 +64,23 @@ impl Report {
     /// A job that the host gave back because it stopped.
     pub(crate) fn aborted() -> Self {
         Self::plain(JobErrorCode::GracefulAbort, "the host stopped before the job ended".to_owned())
+    }
+
+    /// A job that was cancelled before it started.
+    pub(crate) fn cancelled() -> Self {
+        let mut report = Self::plain(JobErrorCode::GracefulAbort, "the job was cancelled before it started".to_owned());
+        report.fault.reason = Some(Reason::Cancelled);
+        report
+    }
+
+    /// A job that waited for another, which failed.
+    pub(crate) fn failed_dependency(failed: FailedDependency) -> Self {
+        let FailedDependency { job_id, error } = failed;
+        let message = format!("job {job_id}, which it depends on, failed: {}", error.error_message);
+        let mut report = Self::plain(error.error_code, message);
+        report.fault.reason = Some(Reason::DependencyFailed);
+        report.details.failed_dependency = Some(job_id);
+        report
     }
 
     /// A job whose model has no reducer any more.
@@ -86,6 +106,7 @@ impl Report {
     pub(crate) fn fill(self, metadata: &mut JobMetadata, deterministic: bool) {
         metadata.reason = self.fault.reason;
         metadata.deterministic = self.fault.reason.map(|_| deterministic);
+        metadata.failed_dependency = self.details.failed_dependency;
         metadata.rejection_code = self.details.rejection_code;
         metadata.action_index = self.details.action;
         if let Some(failure) = self.details.failure {

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::action::{Action, ActionContext};
-use crate::ids::{ActionId, ActionType, Branch, DocumentId, DocumentType, JobId, LaneKey, Scope, StateHash};
+use crate::ids::{
+    ActionId, ActionType, Branch, DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey, Scope, StateHash,
+};
 use crate::job::{Causation, Job, JobExecutionConfig, JobStatus};
 use crate::json::Json;
 use crate::limits::Limits;
 use crate::plugin::Manifest;
+use crate::records::UnknownJob;
 use crate::time::{Timestamp, TimestampText};
 
 /// A request to apply actions to a document, as it comes over the wire.
@@ -36,6 +39,14 @@ pub struct Submission {
     /// What the job asks for itself.
     #[serde(default)]
     pub config: Option<JobExecutionConfig>,
+    /// Jobs accepted earlier that must complete before this one starts. While it waits, so do
+    /// the later jobs of its lane.
+    #[serde(default)]
+    pub depends_on: Vec<JobId>,
+    /// Makes submitting again harmless: while the job that was accepted with this key is known,
+    /// the answer is that job, whatever else the submission says.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// An action whose host-given parts may be missing.
@@ -117,6 +128,14 @@ pub enum Refusal {
         /// What it has.
         known: Vec<Scope>,
     },
+    /// It depends on a job that is not known, or not any more.
+    #[error("dependsOn[{position}]: {unknown}")]
+    UnknownDependency {
+        /// Which of `dependsOn`.
+        position: usize,
+        /// The job.
+        unknown: UnknownJob,
+    },
     /// Too many jobs wait already.
     #[error("the queue is full: {depth} jobs wait, {limit} may")]
     QueueFull {
@@ -150,6 +169,7 @@ impl Refusal {
             Self::Invalid { field, .. } | Self::UnknownScope { field, .. } => Some(field),
             Self::UnknownModel { .. } | Self::OtherModel { .. } => Some("documentType"),
             Self::UnknownDocument { .. } => Some("documentId"),
+            Self::UnknownDependency { .. } => Some("dependsOn"),
             Self::QueueFull { .. } | Self::Stopping | Self::Store(_) => None,
         }
     }
@@ -198,6 +218,10 @@ impl Submission {
         let lane = self.lane();
         check.name("branch", lane.branch.as_str())?;
         check.count(self.actions.len())?;
+        check.dependencies(&self.depends_on)?;
+        if let Some(key) = &self.idempotency_key {
+            check.name("idempotencyKey", key.as_str())?;
+        }
         let mut actions = Vec::with_capacity(self.actions.len());
         let now = TimestampText::from(now);
         for (position, draft) in self.actions.into_iter().enumerate() {
@@ -221,6 +245,8 @@ impl Submission {
             document_type: manifest.document_type.clone(),
             named_type: self.document_type,
             config: self.config,
+            depends_on: self.depends_on,
+            idempotency_key: self.idempotency_key,
             causation: None,
         })
     }
@@ -237,6 +263,10 @@ pub struct Accepted {
     pub named_type: Option<DocumentType>,
     /// What the job asks for itself.
     pub config: Option<JobExecutionConfig>,
+    /// Jobs that must complete before it starts.
+    pub depends_on: Vec<JobId>,
+    /// What its client calls it.
+    pub idempotency_key: Option<IdempotencyKey>,
     /// What dispatched it, where a reducer did.
     pub causation: Option<Causation>,
 }
@@ -258,6 +288,8 @@ impl Accepted {
             actions: job.actions.iter().map(|action| ActionDraft::from(&**action)).collect(),
             resulting_hash: job.resulting_hash,
             config,
+            depends_on: Vec::new(),
+            idempotency_key: None,
         };
         let mut accepted = submission.admit(manifest, limits, Timestamp { ms: 0 })?;
         accepted.job.id = job.id;
@@ -308,6 +340,15 @@ impl Check<'_> {
             _ => return Ok(()),
         };
         Err(Refusal::Invalid { field: "actions".to_owned(), problem })
+    }
+
+    fn dependencies(&self, jobs: &[JobId]) -> Result<(), Refusal> {
+        let (count, max) = (jobs.len(), self.limits.dependencies_per_job_max);
+        if count > max {
+            let problem = format!("names {count} jobs; {max} are allowed");
+            return Err(Refusal::Invalid { field: "dependsOn".to_owned(), problem });
+        }
+        Ok(())
     }
 
     fn action(&self, position: usize, draft: ActionDraft, now: &TimestampText) -> Result<Action, Refusal> {

@@ -167,7 +167,7 @@ impl Clock {
     }
 
     /// Moves a manual clock forward. Whoever waits on it must be woken by the caller; see
-    /// [`Executor::advance_clock`](crate::Executor::advance_clock).
+    /// [`JobExecutorManager::advance_clock`](crate::JobExecutorManager::advance_clock).
     pub(crate) fn advance(&self, by: Duration) {
         match &*self.0 {
             Kind::System { .. } => panic!("only a manual clock can be moved"),

@@ -122,7 +122,7 @@ fn cancelling_a_wait_does_not_cancel_the_job() -> Result<()> {
     let (job_id, cancelled) = (job.id.clone(), CancellationToken::new());
     cancelled.cancel();
     let waited = host.execute(job, Some(cancelled))?;
-    assert!(matches!(&waited, Err(ExecuteError::WaitCancelled(id)) if *id == job_id), "{waited:?}");
+    assert!(matches!(&waited, Err(ExecuteError::WaitCancelled(cancelled)) if cancelled.0 == job_id), "{waited:?}");
     host.event("the end of the job", |event| matches!(event, Event::JobCompleted(event) if event.job.id == job_id))?;
     assert_eq!(host.state("u")?, json!({"notes": ["it exists", "nobody waits"]}));
     Ok(())

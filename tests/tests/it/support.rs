@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use reductor_core::{
-    Action, ActionId, ActionType, Branch, DocumentId, Event, EventBus, ExecuteError, Executor, ExecutorConfig, Head,
-    Job, JobErrorCode, JobExecutorManagerConfig, JobId, JobMetadata, JobResult, JobStatus, Json, LaneKey, Limits,
-    MemoryStore, NativeReducer, OperationStore as _, Received, Reducer, Reducers, Refusal, ResidentBudget, Scope, Stop,
-    StoredOperation, Submission, Subscription, Ticket, TimestampText,
+    Action, ActionId, ActionType, Branch, DocumentId, Event, EventBus, ExecuteError, ExecutorConfig, Head, Job,
+    JobErrorCode, JobExecutorManager, JobExecutorManagerConfig, JobId, JobMetadata, JobResult, JobStatus, Json,
+    LaneKey, Limits, MemoryStore, NativeReducer, OperationStore as _, Received, Reducer, Reducers, Refusal,
+    ResidentBudget, Scope, Stop, StoredOperation, Submission, Subscription, Ticket, TimestampText,
 };
 use reductor_sandbox::{GuestLimits, Plugin, Sandbox};
 use serde_json::{Value, json};
@@ -136,14 +136,15 @@ impl Setup {
         }
         let (store, bus) = (Arc::new(MemoryStore::new()), EventBus::new(EVENTS_MAX));
         let events = bus.subscribe();
-        let executor = Executor::start(self.config, reducers, store.clone(), bus)?;
-        Ok(Host { executor: Some(executor), store, events, seen: Vec::new() })
+        let manager = JobExecutorManager::new(self.config, reducers, store.clone(), bus);
+        manager.start(None)?;
+        Ok(Host { manager: Some(manager), store, events, seen: Vec::new() })
     }
 }
 
 /// A host that runs.
 pub(crate) struct Host {
-    executor: Option<Executor>,
+    manager: Option<JobExecutorManager>,
     store: Arc<MemoryStore>,
     events: Subscription,
     seen: Vec<Arc<Event>>,
@@ -162,18 +163,18 @@ impl Host {
         Setup::new().start()
     }
 
-    fn executor(&self) -> &Executor {
-        self.executor.as_ref().expect("the test has not stopped it")
+    fn manager(&self) -> &JobExecutorManager {
+        self.manager.as_ref().expect("the test has not stopped it")
     }
 
     /// Hands in a job.
     pub(crate) fn submit(&self, job: JobText) -> Result<Ticket> {
-        Ok(self.executor().submit(job.submission()?)?)
+        Ok(self.manager().enqueue(job.submission()?)?)
     }
 
     /// Hands in a job that must be refused at the door.
     pub(crate) fn refused(&self, job: JobText) -> Result<Refusal> {
-        match job.submission().and_then(|submission| self.executor().submit(submission)) {
+        match job.submission().and_then(|submission| self.manager().enqueue(submission)) {
             Ok(_) => bail!("it was accepted"),
             Err(refusal) => Ok(refusal),
         }
@@ -207,7 +208,7 @@ impl Host {
         job: Job,
         signal: Option<CancellationToken>,
     ) -> Result<Result<Arc<JobResult>, ExecuteError>> {
-        within("the end of the wait", self.executor().execute(job, None, signal))
+        within("the end of the wait", self.manager().execute(job, None, signal))
     }
 
     /// The state of a document's scope `global`.
@@ -237,19 +238,19 @@ impl Host {
 
     /// How many documents are alive without having work.
     pub(crate) fn idle_documents(&self) -> usize {
-        self.executor().residents().0
+        self.manager().residents().0
     }
 
     pub(crate) fn advance_clock(&self, by: Duration) {
-        self.executor().advance_clock(by);
+        self.manager().advance_clock(by);
     }
 
     /// Stops the host and waits until it has.
     pub(crate) fn stop(&mut self, how: Stop) -> Result<()> {
-        let executor = self.executor.take().context("it was stopped before")?;
+        let manager = self.manager.take().context("it was stopped before")?;
         let (stopped, wait) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            executor.stop(how);
+            manager.stop_blocking(how);
             // The test may have given up.
             let _ = stopped.send(());
         });
@@ -300,7 +301,7 @@ impl Host {
 impl Drop for Host {
     /// Stops the host, so that one that does not stop fails its test instead of hanging it.
     fn drop(&mut self) {
-        if self.executor.is_some() {
+        if self.manager.is_some() {
             let stopped = self.stop(Stop::Interrupt);
             assert!(stopped.is_ok() || std::thread::panicking(), "the host does not stop");
         }

@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use reductor_core::{
-    Action, ActionId, Branch, Call, DocumentId, EventBus, Executor, ExecutorConfig, JobResult, Json, LaneKey, Limits,
-    LiveDocument, MemoryStore, NativeReducer, Reducer, Reducers, Scope, Submission, TimestampText, state_hash,
+use reductor_host::{
+    Action, ActionId, Branch, Call, DocumentId, EventBus, ExecutorConfig, JobExecutorManager, JobResult, Json, LaneKey,
+    Limits, LiveDocument, MemoryStore, NativeReducer, Reducer, Reducers, Scope, Submission, TimestampText, state_hash,
 };
-use reductor_sandbox::{GuestLimits, Sandbox};
+use reductor_host::{GuestLimits, Sandbox};
 use serde_json::json;
 
 use super::machine;
@@ -164,18 +164,20 @@ fn item_text(number: usize) -> String {
     format!("buy {:03} \"fresh\" eggs at the market", number % 1000)
 }
 
-fn executor(reducer: &Arc<dyn Reducer>) -> anyhow::Result<Executor> {
+fn started(reducer: &Arc<dyn Reducer>) -> anyhow::Result<JobExecutorManager> {
     let reducers = Reducers::new();
     reducers.register(reducer.clone());
     let store = Arc::new(MemoryStore::new());
-    Ok(Executor::start(ExecutorConfig::default(), Arc::new(reducers), store, EventBus::new(1))?)
+    let manager = JobExecutorManager::new(ExecutorConfig::default(), Arc::new(reducers), store, EventBus::new(1));
+    manager.start(None)?;
+    Ok(manager)
 }
 
 /// Hands in all submissions, then waits for all results.
-fn run_all(executor: &Executor, submissions: Vec<Submission>) -> anyhow::Result<Vec<Arc<JobResult>>> {
+fn run_all(manager: &JobExecutorManager, submissions: Vec<Submission>) -> anyhow::Result<Vec<Arc<JobResult>>> {
     let tickets =
-        submissions.into_iter().map(|submission| executor.submit(submission)).collect::<Result<Vec<_>, _>>()?;
-    Ok(tickets.into_iter().map(reductor_core::Ticket::wait_blocking).collect())
+        submissions.into_iter().map(|submission| manager.enqueue(submission)).collect::<Result<Vec<_>, _>>()?;
+    Ok(tickets.into_iter().map(reductor_host::Ticket::wait_blocking).collect())
 }
 
 /// CPU time and throughput of a job of one action, on one document and on 64.
@@ -183,7 +185,7 @@ fn job_cost(report: &mut Report, suffix: &str, reducer: &Arc<dyn Reducer>, goal:
     for (documents, name, goal) in [(1, "-1", None), (64, "", goal)] {
         let (mut cpu, mut rate) = (Vec::new(), Vec::new());
         for _ in 0..3 {
-            let executor = executor(reducer)?;
+            let manager = started(reducer)?;
             let submission = |number: usize| {
                 let text = json!({
                     "documentId": format!("document-{}", number % documents),
@@ -194,7 +196,7 @@ fn job_cost(report: &mut Report, suffix: &str, reducer: &Arc<dyn Reducer>, goal:
             };
             let submissions = (0..COUNTER_JOBS).map(submission).collect::<Result<Vec<_>, _>>()?;
             let (cpu_before, began) = (machine::cpu_time(), Instant::now());
-            let results = run_all(&executor, submissions)?;
+            let results = run_all(&manager, submissions)?;
             rate.push(COUNTER_JOBS as f64 / began.elapsed().as_secs_f64());
             cpu.push((machine::cpu_time() - cpu_before).as_secs_f64() * 1e6 / COUNTER_JOBS as f64);
             anyhow::ensure!(results.iter().all(|result| result.success), "a counter job failed");
@@ -207,7 +209,7 @@ fn job_cost(report: &mut Report, suffix: &str, reducer: &Arc<dyn Reducer>, goal:
 
 /// Jobs that their reducer refuses, on one document with 5 kB of state.
 fn refusals(report: &mut Report, todo: &Arc<dyn Reducer>) -> anyhow::Result<()> {
-    let executor = executor(todo)?;
+    let manager = started(todo)?;
     let job = |actions: serde_json::Value| {
         let text = json!({ "documentId": "refused", "documentType": "example/todo-list", "actions": actions });
         Submission::from_json(&text.to_string())
@@ -215,11 +217,11 @@ fn refusals(report: &mut Report, todo: &Arc<dyn Reducer>) -> anyhow::Result<()> 
     let drafts = |actions: &[Action]| -> serde_json::Value {
         actions.iter().map(|action| json!({ "type": action.action_type, "input": action.input })).collect()
     };
-    run_all(&executor, vec![job(drafts(&todo_setup(5)))?])?;
+    run_all(&manager, vec![job(drafts(&todo_setup(5)))?])?;
     let refused = || job(json!([{ "type": "COMPLETE", "input": { "id": "nobody" } }]));
     let submissions = (0..REFUSALS).map(|_| refused()).collect::<Result<Vec<_>, _>>()?;
     let began = Instant::now();
-    let results = run_all(&executor, submissions)?;
+    let results = run_all(&manager, submissions)?;
     let rate = REFUSALS as f64 / began.elapsed().as_secs_f64();
     anyhow::ensure!(results.iter().all(|result| !result.success), "a refusal was not refused");
     report.add("refusals-per-second", rate, "jobs/s", Some(Goal::AtLeast(20_000.0)));
@@ -231,16 +233,16 @@ fn editing_session(report: &mut Report, text: &Arc<dyn Reducer>, trace: &Trace) 
     let mut seconds = Vec::new();
     let mut grown = Vec::new();
     for _ in 0..5 {
-        let executor = executor(text)?;
+        let manager = started(text)?;
         let submissions = trace.submissions("session")?;
         let (before, began) = (machine::resident_kb(), Instant::now());
-        let results = run_all(&executor, submissions)?;
+        let results = run_all(&manager, submissions)?;
         seconds.push(began.elapsed().as_secs_f64());
         grown.push(machine::resident_kb().saturating_sub(before) as f64 / 1000.0);
         let failed = results.iter().find(|result| !result.success);
         anyhow::ensure!(failed.is_none(), "a transaction failed: {:?}", failed.map(|result| &result.error_message));
         let lane = LaneKey { document: DocumentId::from("session"), branch: Branch::from(Branch::MAIN) };
-        let head = executor.head(&lane)?.ok_or_else(|| anyhow::anyhow!("the session made no document"))?;
+        let head = manager.head(&lane)?.ok_or_else(|| anyhow::anyhow!("the session made no document"))?;
         let state: serde_json::Value = serde_json::from_slice(&head.snapshot()[0].json)?;
         anyhow::ensure!(state["content"] == trace.end_content, "the session ended in another text");
     }

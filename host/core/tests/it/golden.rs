@@ -166,6 +166,8 @@ fn reasons_are_spelled_as_they_are_named() {
         InvalidOutput,
         AbiMismatch,
         Exit,
+        DependencyFailed,
+        Cancelled,
     ];
     written_and_read("reasons", &all.to_vec());
     for reason in all {
@@ -338,8 +340,11 @@ fn metadata() -> JobMetadata {
         fuel_consumed: 12_345,
         document_type: None,
         config: None,
+        depends_on: Vec::new(),
+        idempotency_key: None,
         causation: None,
         reason: None,
+        failed_dependency: None,
         deterministic: None,
         rejection_code: None,
         action_index: None,
@@ -359,6 +364,8 @@ fn success() -> JobResult {
         metadata: Some(JobMetadata {
             document_type: Some(DocumentType::from("example/counter")),
             config: Some(JobExecutionConfig { max_retries: Some(1), ..JobExecutionConfig::default() }),
+            depends_on: vec![JobId::from("0198f2a3-0000-7000-8000-000000000001")],
+            idempotency_key: Some(IdempotencyKey::from("import 7, row 12")),
             causation: Some(causation()),
             ..metadata()
         }),

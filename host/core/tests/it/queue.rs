@@ -31,7 +31,18 @@ struct Model {
     kinds: Vec<(LaneKey, Kind)>,
     ready: Vec<LaneKey>,
     resting: Vec<(Duration, LaneKey)>,
+    parked: Vec<LaneKey>,
+    held: Vec<LaneKey>,
     taken: Vec<LaneKey>,
+    /// Those of `taken` that were woken.
+    woken: Vec<LaneKey>,
+    /// Lanes of kind `b` that may be taken at once.
+    b_max: usize,
+}
+
+/// What callers of the queue ask for here: kind `b` is kept short.
+fn may_take(b_max: usize) -> impl Fn(&Kind, usize) -> bool {
+    move |kind, taken| *kind != 'b' || taken < b_max
 }
 
 impl Model {
@@ -49,23 +60,40 @@ impl Model {
         }
         match self.kind(lane) {
             Some(known) if *known != kind => Err(NotQueued::OtherKind(*known)),
-            Some(_) => {
-                self.waiting.push((lane.clone(), job));
-                Ok(false)
-            }
-            None => {
-                self.waiting.push((lane.clone(), job));
-                self.kinds.push((lane.clone(), kind));
-                self.ready.push(lane.clone());
-                Ok(true)
-            }
+            _ => Ok(self.push_beyond(lane, kind, job)),
         }
+    }
+
+    fn push_beyond(&mut self, lane: &LaneKey, kind: Kind, job: Job) -> bool {
+        self.waiting.push((lane.clone(), job));
+        let new = self.kind(lane).is_none();
+        if new {
+            self.kinds.push((lane.clone(), kind));
+            self.ready.push(lane.clone());
+        }
+        new
+    }
+
+    fn taken_of(&self, kind: Kind) -> usize {
+        self.taken.iter().filter(|lane| self.kind(lane) == Some(&kind)).count()
     }
 
     fn take(&mut self, jobs_max: usize) -> Option<(LaneKey, Vec<Job>)> {
         self.resting.sort();
         while self.resting.first().is_some_and(|(moment, _)| *moment <= self.now) {
             self.ready.push(self.resting.remove(0).1);
+        }
+        let may_take = may_take(self.b_max);
+        let passed_over = |model: &Self, lane: &LaneKey| {
+            let kind = *model.kind(lane).expect("a lane has a kind");
+            model.taken_of(kind) > 0 && !may_take(&kind, model.taken_of(kind))
+        };
+        while self.ready.first().is_some_and(|lane| passed_over(self, lane)) {
+            self.parked.push(self.ready.remove(0));
+        }
+        // Only lanes of kind `b` are ever passed over.
+        if self.ready.is_empty() && !self.parked.is_empty() && may_take(&'b', self.taken_of('b')) {
+            self.ready.push(self.parked.remove(0));
         }
         if self.ready.is_empty() {
             return None;
@@ -81,22 +109,56 @@ impl Model {
         Some((lane, jobs))
     }
 
-    fn put_back(&mut self, lane: &LaneKey, undone: &[Job], rest: Rest) -> bool {
+    fn put_back(&mut self, lane: &LaneKey, undone: &[Job], rest: Rest) {
+        let kind = *self.kind(lane).expect("a taken lane has a kind");
+        let woken = self.woken.contains(lane);
         self.taken.retain(|taken| taken != lane);
+        self.woken.retain(|woken| woken != lane);
         self.waiting.splice(0..0, undone.iter().map(|job| (lane.clone(), *job)));
-        if !self.has_jobs(lane) {
-            self.kinds.retain(|(known, _)| known != lane);
-            return false;
-        }
         match rest {
-            Rest::None => self.ready.push(lane.clone()),
+            _ if !self.has_jobs(lane) => self.kinds.retain(|(known, _)| known != lane),
             Rest::Until(moment) => self.resting.push((moment, lane.clone())),
+            Rest::Held if !woken => self.held.push(lane.clone()),
+            Rest::None | Rest::Held => self.ready.push(lane.clone()),
         }
-        rest == Rest::None
+        if let Some(at) = self.parked.iter().position(|parked| self.kind(parked) == Some(&kind)) {
+            self.ready.push(self.parked.remove(at));
+        }
+    }
+
+    fn wake(&mut self, lane: &LaneKey) -> bool {
+        if self.taken.contains(lane) {
+            self.woken.push(lane.clone());
+        }
+        let held = self.held.contains(lane);
+        if held {
+            self.held.retain(|held| held != lane);
+            self.ready.push(lane.clone());
+        }
+        held
+    }
+
+    fn remove(&mut self, lane: &LaneKey, job: Job) -> Option<(Job, bool)> {
+        let at = self.waiting.iter().position(|waiting| *waiting == (lane.clone(), job))?;
+        self.waiting.remove(at);
+        if self.has_jobs(lane) {
+            let new_turn = self.held.contains(lane) && self.wake(lane);
+            return Some((job, new_turn));
+        }
+        if !self.taken.contains(lane) {
+            for lanes in [&mut self.ready, &mut self.parked, &mut self.held] {
+                lanes.retain(|known| known != lane);
+            }
+            self.resting.retain(|(_, known)| known != lane);
+            self.kinds.retain(|(known, _)| known != lane);
+        }
+        Some((job, false))
     }
 
     fn drain(&mut self) -> Vec<Job> {
-        self.ready.clear();
+        for lanes in [&mut self.ready, &mut self.parked, &mut self.held] {
+            lanes.clear();
+        }
         self.resting.clear();
         self.kinds.retain(|(lane, _)| self.taken.contains(lane));
         self.waiting.drain(..).map(|(_, job)| job).collect()
@@ -106,20 +168,34 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Step {
     Push { lane: u8, kind: Kind },
-    AppendTaken { which: usize },
+    PushBeyond { lane: u8, kind: Kind },
     Take { jobs_max: usize },
-    PutBack { which: usize, done: usize, rest_ms: Option<u64> },
+    PutBack { which: usize, done: usize, rest: Resting },
+    Wake { lane: u8 },
+    Remove { lane: u8, ago: u32 },
+    KeepShort { b_max: usize },
     Advance { ms: u64 },
     Drain,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Resting {
+    Not,
+    Ms(u64),
+    Held,
+}
+
 fn step() -> impl Strategy<Value = Step> {
+    let kind = || prop_oneof![2 => Just('a'), 3 => Just('b')];
+    let rest = prop_oneof![2 => Just(Resting::Not), 2 => (0..20_u64).prop_map(Resting::Ms), 1 => Just(Resting::Held)];
     prop_oneof![
-        8 => (0..5_u8, prop_oneof![9 => Just('a'), 1 => Just('b')]).prop_map(|(lane, kind)| Step::Push { lane, kind }),
-        1 => (0..4_usize).prop_map(|which| Step::AppendTaken { which }),
-        4 => (0..5_usize).prop_map(|jobs_max| Step::Take { jobs_max }),
-        4 => (0..4_usize, 0..5_usize, proptest::option::of(0..20_u64))
-            .prop_map(|(which, done, rest_ms)| Step::PutBack { which, done, rest_ms }),
+        8 => (0..6_u8, kind()).prop_map(|(lane, kind)| Step::Push { lane, kind }),
+        1 => (0..6_u8, kind()).prop_map(|(lane, kind)| Step::PushBeyond { lane, kind }),
+        6 => (0..5_usize).prop_map(|jobs_max| Step::Take { jobs_max }),
+        4 => (0..4_usize, 0..5_usize, rest).prop_map(|(which, done, rest)| Step::PutBack { which, done, rest }),
+        2 => (0..6_u8).prop_map(|lane| Step::Wake { lane }),
+        2 => (0..6_u8, 0..8_u32).prop_map(|(lane, ago)| Step::Remove { lane, ago }),
+        1 => (0..3_usize).prop_map(|b_max| Step::KeepShort { b_max }),
         2 => (0..15_u64).prop_map(|ms| Step::Advance { ms }),
         1 => Just(Step::Drain),
     ]
@@ -146,26 +222,38 @@ impl Pair {
                 let expected = self.model.push(&lane(number), kind, self.next_job);
                 assert_eq!(self.queue.push(lane(number), kind, self.next_job), expected);
             }
-            Step::AppendTaken { which } => {
-                if let Some(turn) = self.turns.get(which) {
-                    self.next_job += 1;
-                    self.model.waiting.push((turn.lane.clone(), self.next_job));
-                    self.queue.append_taken(&turn.lane, self.next_job);
-                }
+            Step::PushBeyond { lane: number, kind } => {
+                self.next_job += 1;
+                let expected = self.model.push_beyond(&lane(number), kind, self.next_job);
+                assert_eq!(self.queue.push_beyond(lane(number), kind, self.next_job), expected);
             }
+            Step::Wake { lane: number } => {
+                let expected = self.model.wake(&lane(number));
+                assert_eq!(self.queue.wake(&lane(number)), expected);
+            }
+            Step::Remove { lane: number, ago } => {
+                let job = self.next_job.saturating_sub(ago);
+                let expected = self.model.remove(&lane(number), job);
+                assert_eq!(self.queue.remove(&lane(number), |waiting| *waiting == job), expected);
+            }
+            Step::KeepShort { b_max } => self.model.b_max = b_max,
             Step::Take { jobs_max } => {
-                let turn = self.queue.take(self.model.now, jobs_max);
+                let turn = self.queue.take(self.model.now, jobs_max, may_take(self.model.b_max));
                 let seen = turn.as_ref().map(|turn| (turn.lane.clone(), Vec::from(turn.jobs.clone())));
                 assert_eq!(seen, self.model.take(jobs_max));
                 self.turns.extend(turn);
             }
-            Step::PutBack { which, done, rest_ms } => {
+            Step::PutBack { which, done, rest } => {
                 if which < self.turns.len() {
                     let mut turn = self.turns.remove(which);
                     turn.jobs.drain(..done.min(turn.jobs.len()));
-                    let rest = rest_ms.map_or(Rest::None, |rest| Rest::Until(self.model.now + ms(rest)));
-                    let expected = self.model.put_back(&turn.lane, turn.jobs.make_contiguous(), rest);
-                    assert_eq!(self.queue.put_back(turn, rest), expected);
+                    let rest = match rest {
+                        Resting::Not => Rest::None,
+                        Resting::Ms(rest) => Rest::Until(self.model.now + ms(rest)),
+                        Resting::Held => Rest::Held,
+                    };
+                    self.model.put_back(&turn.lane, turn.jobs.make_contiguous(), rest);
+                    self.queue.put_back(turn, rest);
                 }
             }
             Step::Advance { ms: passed } => self.model.now += ms(passed),
@@ -179,7 +267,7 @@ impl Pair {
         assert_eq!(self.queue.depth(), self.model.waiting.len());
         assert_eq!(self.queue.has_turn(), !self.model.ready.is_empty());
         assert_eq!(self.queue.next_wake(), self.model.resting.iter().map(|(moment, _)| *moment).min());
-        for number in 0..5 {
+        for number in 0..6 {
             assert_eq!(self.queue.kind(&lane(number)), self.model.kind(&lane(number)));
         }
     }
@@ -208,7 +296,7 @@ fn queue(lanes: &str) -> Queue<Kind, Job> {
 
 /// Takes one job of the next lane: which, and the turn.
 fn take(queue: &mut Queue<Kind, Job>, now: Duration) -> (Job, Turn<Job>) {
-    let turn = queue.take(now, 1).expect("a lane is ready");
+    let turn = queue.take(now, 1, may_take(1)).expect("a lane is ready");
     (turn.jobs[0], turn)
 }
 
@@ -232,7 +320,7 @@ fn a_busy_lane_lets_the_others_have_their_turns() {
 fn a_lane_has_one_taker() {
     let mut queue = queue("aa");
     let (_, turn) = take(&mut queue, ms(0));
-    assert!(queue.take(ms(0), 1).is_none());
+    assert!(queue.take(ms(0), 1, may_take(1)).is_none());
     queue.put_back(done(turn), Rest::None);
     assert_eq!(take(&mut queue, ms(0)).0, 1);
 }
@@ -243,9 +331,9 @@ fn a_resting_lane_keeps_its_jobs_in_order_and_comes_after_its_moment() {
     let (_, turn) = take(&mut queue, ms(0));
     queue.put_back(turn, Rest::Until(ms(10)));
     assert_eq!(take(&mut queue, ms(9)).0, 2);
-    assert!(queue.take(ms(9), 1).is_none());
+    assert!(queue.take(ms(9), 1, may_take(1)).is_none());
     assert_eq!(queue.next_wake(), Some(ms(10)));
-    assert_eq!(queue.take(ms(10), 9).expect("its moment has come").jobs, [0, 1]);
+    assert_eq!(queue.take(ms(10), 9, may_take(1)).expect("its moment has come").jobs, [0, 1]);
 }
 
 #[test]
@@ -254,7 +342,7 @@ fn a_full_queue_refuses_until_a_job_is_taken() {
     assert_eq!(queue.push(lane(b'b'), 'a', 99), Err(NotQueued::Full { depth: DEPTH_MAX, limit: DEPTH_MAX }));
     let (_, turn) = take(&mut queue, ms(0));
     assert_eq!(queue.push(lane(b'b'), 'a', 99), Ok(true));
-    queue.append_taken(&turn.lane, 100);
+    assert!(!queue.push_beyond(turn.lane.clone(), 'a', 100), "its lane is taken");
     assert_eq!(queue.depth(), DEPTH_MAX + 1, "jobs that something else bounds always find room");
 }
 
@@ -265,4 +353,42 @@ fn a_lane_keeps_its_kind_while_its_last_job_is_taken() {
     assert_eq!(queue.push(lane(b'a'), 'b', 1), Err(NotQueued::OtherKind('a')));
     queue.put_back(done(turn), Rest::None);
     assert_eq!(queue.push(lane(b'a'), 'b', 1), Ok(true));
+}
+
+#[test]
+fn a_held_lane_takes_no_turn_until_it_is_woken() {
+    let mut queue = queue("aab");
+    let (_, turn) = take(&mut queue, ms(0));
+    let held = turn.lane.clone();
+    queue.put_back(turn, Rest::Held);
+    assert_eq!(take(&mut queue, ms(0)).0, 2);
+    assert!(queue.take(ms(9_999), 1, may_take(1)).is_none());
+    assert!(queue.wake(&held));
+    assert_eq!(take(&mut queue, ms(0)).0, 0);
+}
+
+#[test]
+fn a_lane_that_was_woken_in_its_turn_is_not_held_after_it() {
+    let mut queue = queue("a");
+    let (_, turn) = take(&mut queue, ms(0));
+    assert!(!queue.wake(&turn.lane), "it has a taker");
+    queue.put_back(turn, Rest::Held);
+    assert_eq!(take(&mut queue, ms(0)).0, 0);
+}
+
+#[test]
+fn a_kind_that_is_kept_short_lets_others_pass_and_loses_no_turn() {
+    let mut queue = Queue::new(DEPTH_MAX);
+    for (job, (name, kind)) in (0..).zip([(b'a', 'b'), (b'b', 'b'), (b'c', 'b'), (b'd', 'a')]) {
+        queue.push(lane(name), kind, job).expect("room");
+    }
+    let (first, turn) = take(&mut queue, ms(0));
+    let (passing, _) = take(&mut queue, ms(0));
+    assert_eq!((first, passing), (0, 3), "one `b` is taken, so the other two are passed over");
+    assert!(queue.take(ms(0), 1, may_take(1)).is_none());
+    queue.put_back(done(turn), Rest::None);
+    let (second, turn) = take(&mut queue, ms(0));
+    assert_eq!(second, 1);
+    assert_eq!(queue.take(ms(0), 1, may_take(2)).expect("two may be taken now").jobs, [2]);
+    drop(turn);
 }

@@ -81,7 +81,7 @@ fn the_same_value_spelled_otherwise_is_the_same_action() {
         |text: &str| format!(r#"{{"documentId": "d", "actions": [{{"id": "n", "type": "ADD", "input": {text}}}]}}"#);
     let submit = |text: &str| {
         let submission = Submission::from_json(&action(text)).expect("a submission");
-        result(host.executor().submit(submission).expect("an acceptable submission"))
+        result(host.manager().enqueue(submission).expect("an acceptable submission"))
     };
     let first = submit(r#"{"b": 1.0, "a": "\u0041"}"#);
     assert_eq!(submit(r#"{"a":"A","b":1}"#).operations, first.operations);

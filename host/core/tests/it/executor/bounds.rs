@@ -45,6 +45,6 @@ fn idle_documents_stay_within_their_bytes() {
         host.succeed(&job(&number.to_string(), &[add("a")]));
     }
     // Its worker has laid the one before to the others; each takes one byte.
-    assert!(host.executor().residents().0 <= 3);
+    assert!(host.manager().residents().0 <= 3);
     assert!(host.calls().dropped >= 5);
 }

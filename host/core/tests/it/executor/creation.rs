@@ -33,7 +33,7 @@ fn a_document_begins_with_its_creation() {
         result.metadata.as_ref().and_then(|metadata| metadata.document_type.as_ref()).map(|name| name.as_str()),
         Some(MODEL)
     );
-    let head = host.executor().head(&lane("d")).expect("a readable head").expect("it exists");
+    let head = host.manager().head(&lane("d")).expect("a readable head").expect("it exists");
     assert_eq!((head.document_type.as_str(), head.revision), (MODEL, 2));
 }
 

@@ -101,7 +101,7 @@ fn an_action_that_was_applied_before_does_not_dispatch_again() {
 #[test]
 fn a_reducer_dispatches_only_where_it_may() {
     let host = Host::start();
-    refused(&host, "d", &[json!({ "document": "e", "input": "x" })], "to document `e`, but only its own is allowed");
+    refused(&host, "d", &[json!({ "document": "e", "input": "x" })], "to document `e`, but `test/list` has no grant");
     refused(&host, "d", &[json!({ "scope": "document", "input": "x" })], "to scope `document`");
     refused(&host, "d", &[json!({ "scope": "elsewhere", "input": "x" })], "to scope `elsewhere`");
     host.succeed(&job("d", &[dispatch("a", &[json!({ "document": "d", "input": "own" })])]));

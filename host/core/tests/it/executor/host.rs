@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use reductor_core::{
-    Branch, Clock, DocumentId, Event, EventBus, Executor, ExecutorConfig, Job, JobErrorCode, JobExecutorManagerConfig,
-    JobResult, LaneKey, OperationStore as _, Received, Reducers, Refusal, Scope, Stop, StoredOperation, Submission,
-    Subscription, Ticket,
+    Branch, Clock, DocumentId, Event, EventBus, ExecutorConfig, Job, JobErrorCode, JobExecutorManager,
+    JobExecutorManagerConfig, JobResult, LaneKey, OperationStore as _, Received, Reducers, Refusal, Scope, Stop,
+    StoredOperation, Submission, Subscription, Ticket,
 };
 use serde_json::{Value, json};
 
@@ -23,8 +23,8 @@ pub(crate) const OTHER_MODEL: &str = "test/other";
 
 /// An executor with scripted reducers, two workers, a manual clock and no backoff.
 pub(crate) struct Host {
-    /// `None` once it was stopped.
-    executor: Option<Executor>,
+    /// `None` once it was stopped for good.
+    manager: Option<JobExecutorManager>,
     pub(crate) script: Arc<Script>,
     pub(crate) store: Arc<LeveredStore>,
     pub(crate) reducers: Arc<Reducers>,
@@ -62,17 +62,18 @@ impl Host {
         }
         let bus = EventBus::new(1 << 16);
         let log = Mutex::new(Log { subscription: bus.subscribe(), events: Vec::new() });
-        let executor = Executor::start(config, reducers.clone(), store.clone(), bus).expect("threads are left");
-        Self { executor: Some(executor), script, store, reducers, log }
+        let manager = JobExecutorManager::new(config, reducers.clone(), store.clone(), bus);
+        manager.start(None).expect("threads are left");
+        Self { manager: Some(manager), script, store, reducers, log }
     }
 
-    pub(crate) fn executor(&self) -> &Executor {
-        self.executor.as_ref().expect("the host runs")
+    pub(crate) fn manager(&self) -> &JobExecutorManager {
+        self.manager.as_ref().expect("the host runs")
     }
 
     /// Hands in a submission, given as JSON.
     pub(crate) fn submit(&self, submission: &Value) -> Result<Ticket, Refusal> {
-        self.executor().submit(Submission::from_json(&submission.to_string())?)
+        self.manager().enqueue(Submission::from_json(&submission.to_string())?)
     }
 
     /// Hands in a submission that is accepted.
@@ -105,11 +106,11 @@ impl Host {
 
     /// Executes a job that was made elsewhere.
     pub(crate) fn execute(&self, job: Job) -> Arc<JobResult> {
-        within(self.executor().execute(job, None, None)).expect("an acceptable job")
+        within(self.manager().execute(job, None, None)).expect("an acceptable job")
     }
 
     pub(crate) fn advance(&self, ms: u64) {
-        self.executor().advance_clock(Duration::from_millis(ms));
+        self.manager().advance_clock(Duration::from_millis(ms));
     }
 
     pub(crate) fn calls(&self) -> Calls {
@@ -168,10 +169,10 @@ impl Host {
 
     /// Begins to stop, on a thread of its own.
     pub(crate) fn begin_to_stop(&mut self, how: Stop) -> Stopping {
-        let executor = self.executor.take().expect("the host runs");
+        let manager = self.manager.take().expect("the host runs");
         let (sender, stopped) = mpsc::channel();
         std::thread::spawn(move || {
-            executor.stop(how);
+            manager.stop_blocking(how);
             let _ = sender.send(());
         });
         Stopping(stopped)
@@ -188,7 +189,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What failed may be that it never ends: let the failure be seen.
-            std::mem::forget(self.executor.take());
+            std::mem::forget(self.manager.take());
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use reductor_core::{
     ActionId, ApplyError, ExecuteError, HostFault, Job, JobErrorCode, JobId, JobResult, JobStatus, Refusal, Stop,
+    WaitCancelled,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -121,7 +122,7 @@ fn a_job_made_elsewhere_keeps_its_id() {
 fn a_job_made_elsewhere_is_checked_like_any_submission() {
     let host = Host::start();
     let done = host.succeed(&job("d", &[add("a")]));
-    let refused = |job: Job| match within(host.executor().execute(job, None, None)) {
+    let refused = |job: Job| match within(host.manager().execute(job, None, None)) {
         Err(ExecuteError::Refused(refusal)) => refusal.field().map(str::to_owned),
         other => panic!("{other:?}"),
     };
@@ -139,9 +140,9 @@ fn cancelling_a_wait_ends_the_wait_and_not_the_job() {
     host.script.wait_until_held("h");
     let signal = CancellationToken::new();
     signal.cancel();
-    let outcome = within(host.executor().execute(another(&done, "mine"), None, Some(signal)));
+    let outcome = within(host.manager().execute(another(&done, "mine"), None, Some(signal)));
     let Err(ExecuteError::WaitCancelled(id)) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(id, JobId::from("mine"));
+    assert_eq!(id, WaitCancelled(JobId::from("mine")));
     host.script.release("h");
     host.wait_until_said("completed mine");
     assert!(result(held).success);
@@ -155,6 +156,6 @@ fn a_cancelled_wait_for_a_refused_job_tells_of_the_refusal() {
     let signal = CancellationToken::new();
     signal.cancel();
     let stranger = Job { document_id: "none".into(), ..another(&done, "b") };
-    let outcome = within(host.executor().execute(stranger, None, Some(signal)));
+    let outcome = within(host.manager().execute(stranger, None, Some(signal)));
     assert!(matches!(outcome, Err(ExecuteError::Refused(Refusal::UnknownDocument { .. }))), "{outcome:?}");
 }

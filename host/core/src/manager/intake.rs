@@ -1,0 +1,273 @@
+//! How submissions become jobs in the queue, and how jobs leave it again unexecuted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard};
+
+use super::shared::{Pending, Shared, Waiting};
+use super::ticket::Ticket;
+use crate::dispatch::Lineage;
+use crate::event::{Event, JobAvailableEvent, JobFailedEvent};
+use crate::ids::{DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey};
+use crate::job::{Job, JobExecutionConfig, JobResult};
+use crate::queue::NotQueued;
+use crate::records::{Dependent, Hold, NotCancelled, Record};
+use crate::report::Report;
+use crate::roll::Phase;
+use crate::submission::{Accepted, Refusal, Submission};
+
+/// Why none of several submissions was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("submissions[{position}]: {refusal}")]
+pub struct BatchRefusal {
+    /// The first submission that was refused.
+    pub position: usize,
+    /// Why.
+    #[source]
+    pub refusal: Refusal,
+}
+
+/// A submission on its way into the queue.
+enum Arrival {
+    New(New),
+    /// It was submitted before.
+    Known(Arc<Record>),
+    /// It is submitted earlier in the same batch, at this position.
+    Twin(usize),
+}
+
+struct New {
+    lane: LaneKey,
+    record: Arc<Record>,
+    /// The jobs that it depends on.
+    dependencies: Vec<Arc<Record>>,
+}
+
+impl New {
+    fn document_type(&self) -> &DocumentType {
+        &self.record.accepted.document_type
+    }
+}
+
+impl Shared {
+    /// Puts submissions into their lanes: all of them or none.
+    pub(super) fn enqueue_all(&self, submissions: Vec<Submission>) -> Result<Vec<Ticket>, BatchRefusal> {
+        let mut batch = Batch::default();
+        let mut arrivals = Vec::with_capacity(submissions.len());
+        for (position, submission) in submissions.into_iter().enumerate() {
+            let arrival = self.prepare(submission, position, &mut batch);
+            arrivals.push(arrival.map_err(|refusal| BatchRefusal { position, refusal })?);
+        }
+        self.let_in(arrivals)
+    }
+
+    /// Puts a job that was made elsewhere into its lane.
+    pub(super) fn enqueue_job(&self, job: Job, config: Option<JobExecutionConfig>) -> Result<Ticket, Refusal> {
+        let lane = job.lane();
+        let document_type = self.document_type(&lane, None)?;
+        let reducer = self.reducers.serving(&document_type)?;
+        let accepted = Accepted::from_job(job, config, reducer.manifest(), &self.config.limits)?;
+        let new = New { lane, record: Record::new(accepted, self.config.clock.elapsed()), dependencies: Vec::new() };
+        let tickets = self.let_in(vec![Arrival::New(new)]).map_err(|refused| refused.refusal)?;
+        Ok(tickets.into_iter().next().expect("one ticket for one job"))
+    }
+
+    /// Checks a submission, outside of the lock.
+    fn prepare(&self, submission: Submission, position: usize, batch: &mut Batch) -> Result<Arrival, Refusal> {
+        let now = self.config.clock.elapsed();
+        if let Some(key) = &submission.idempotency_key {
+            if let Some(record) = self.records.of_key(key, now) {
+                return Ok(Arrival::Known(record));
+            }
+            if let Some(twin) = batch.keys.get(key) {
+                return Ok(Arrival::Twin(*twin));
+            }
+            batch.keys.insert(key.clone(), position);
+        }
+        let lane = submission.lane();
+        let document_type = match batch.created.get(&lane) {
+            Some(known) => resolve_type(&lane.document, submission.document_type.as_ref(), Some(known))?,
+            None => self.document_type(&lane, submission.document_type.as_ref())?,
+        };
+        let reducer = self.reducers.serving(&document_type)?;
+        let accepted = submission.admit(reducer.manifest(), &self.config.limits, self.config.clock.now())?;
+        let dependencies = accepted.depends_on.iter().enumerate().map(|(position, job_id)| {
+            self.records.get(job_id, now).map_err(|unknown| Refusal::UnknownDependency { position, unknown })
+        });
+        let dependencies = dependencies.collect::<Result<_, _>>()?;
+        batch.created.insert(lane.clone(), document_type);
+        Ok(Arrival::New(New { lane, record: Record::new(accepted, now), dependencies }))
+    }
+
+    /// Puts what was prepared into the queue, unless something has changed meanwhile.
+    fn let_in(&self, mut arrivals: Vec<Arrival>) -> Result<Vec<Ticket>, BatchRefusal> {
+        let waiting = self.lock();
+        if self.roll.phase() == Phase::Stopping {
+            return Err(BatchRefusal { position: 0, refusal: Refusal::Stopping });
+        }
+        arrivals.iter_mut().for_each(|arrival| self.recognise(arrival));
+        check_room(&waiting, &arrivals)?;
+        let mut tickets: Vec<Ticket> = Vec::with_capacity(arrivals.len());
+        let mut records: Vec<Arc<Record>> = Vec::with_capacity(arrivals.len());
+        let mut waiting = waiting;
+        for arrival in arrivals {
+            let record = match arrival {
+                Arrival::New(new) => self.push(&mut waiting, new),
+                Arrival::Known(record) => record,
+                Arrival::Twin(position) => records[position].clone(),
+            };
+            tickets.push(Ticket::of(&record));
+            records.push(record);
+        }
+        self.arrived(waiting);
+        Ok(tickets)
+    }
+
+    /// Somebody may have submitted with the same key since the check: under the lock, nobody
+    /// can.
+    fn recognise(&self, arrival: &mut Arrival) {
+        if let Arrival::New(new) = arrival
+            && let Some(key) = &new.record.accepted.idempotency_key
+            && let Some(record) = self.records.of_key(key, self.config.clock.elapsed())
+        {
+            *arrival = Arrival::Known(record);
+        }
+    }
+
+    fn push(&self, waiting: &mut Waiting, new: New) -> Arc<Record> {
+        let document_type = new.document_type().clone();
+        let New { lane, record, dependencies } = new;
+        self.records.insert(&record);
+        let hold = Some(dependencies).filter(|dependencies| !dependencies.is_empty()).map(|dependencies| {
+            let hold = Arc::new(Hold::default());
+            for dependency in dependencies {
+                dependency.hold(Dependent { lane: lane.clone(), hold: hold.clone() });
+            }
+            hold
+        });
+        // Announced before any worker can start it, because both need the lock.
+        self.announce(&record.accepted.job);
+        let pending = Pending::new(record.clone(), Lineage::root(&self.config.limits), hold);
+        waiting.queue.push_beyond(lane, document_type, pending);
+        record
+    }
+
+    pub(super) fn announce(&self, job: &Job) {
+        self.bus.tell(|| {
+            Event::JobAvailable(JobAvailableEvent {
+                document_id: job.document_id.clone(),
+                scopes: job.scopes.clone(),
+                branch: job.branch.clone(),
+                job_id: job.id.clone(),
+            })
+        });
+    }
+
+    /// Puts jobs that a committed one dispatched at the end of their lanes. Something else
+    /// bounds their number: the lineage has reserved room for them.
+    pub(super) fn enqueue_dispatched(&self, dispatched: Vec<Accepted>, lineage: &Lineage) {
+        if dispatched.is_empty() {
+            return;
+        }
+        let now = self.config.clock.elapsed();
+        let mut waiting = self.lock();
+        for accepted in dispatched {
+            let (lane, document_type) = (accepted.job.lane(), accepted.document_type.clone());
+            let record = Record::new(accepted, now);
+            self.records.insert(&record);
+            self.announce(&record.accepted.job);
+            waiting.queue.push_beyond(lane, document_type, Pending::new(record, lineage.child(), None));
+        }
+        self.arrived(waiting);
+    }
+
+    pub(super) fn cancel(&self, job_id: &JobId) -> Result<Arc<JobResult>, NotCancelled> {
+        let record = self.records.get(job_id, self.config.clock.elapsed())?;
+        let report = Report::cancelled();
+        let error = report.error.clone();
+        let result = self.unstarted_result(&record, report);
+        let dependents = record.cancel(&result)?;
+        self.records.ended(&record, self.config.clock.elapsed());
+        let lane = record.accepted.job.lane();
+        let mut waiting = self.lock();
+        if waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)).is_none() {
+            // A worker has it in its turn, and leaves it out; even if it holds the lane up.
+            waiting.queue.wake(&lane);
+        }
+        self.arrived(waiting);
+        let job = result.job.clone();
+        self.bus.tell(|| Event::JobFailed(JobFailedEvent { job, error, will_retry: false, retry_count: 0 }));
+        self.release(dependents);
+        Ok(result)
+    }
+
+    /// Lets lanes go on whose next job waited for nothing else.
+    pub(super) fn release(&self, dependents: Vec<Dependent>) {
+        if dependents.is_empty() {
+            return;
+        }
+        let mut waiting = self.lock();
+        for dependent in dependents {
+            waiting.queue.wake(&dependent.lane);
+        }
+        self.arrived(waiting);
+    }
+
+    /// The model of a document: that of the jobs that wait for it, or as the log has it, or as
+    /// `named`.
+    fn document_type(&self, lane: &LaneKey, named: Option<&DocumentType>) -> Result<DocumentType, Refusal> {
+        // The queue first: a lane is gone from it only when what its jobs made can be read.
+        let waiting = self.lock().queue.kind(lane).cloned();
+        let known = match waiting {
+            Some(document_type) => Some(document_type),
+            None => self.store.head(lane)?.map(|head| head.document_type.clone()),
+        };
+        resolve_type(&lane.document, named, known.as_ref())
+    }
+}
+
+/// What earlier submissions of the same batch make.
+#[derive(Default)]
+struct Batch {
+    keys: HashMap<IdempotencyKey, usize>,
+    created: HashMap<LaneKey, DocumentType>,
+}
+
+/// Whether the queue takes all that is new.
+fn check_room(waiting: &MutexGuard<'_, Waiting>, arrivals: &[Arrival]) -> Result<(), BatchRefusal> {
+    let new = arrivals.iter().enumerate().filter_map(|(position, arrival)| match arrival {
+        Arrival::New(new) => Some((position, new)),
+        Arrival::Known(_) | Arrival::Twin(_) => None,
+    });
+    let new: Vec<_> = new.collect();
+    let lanes = new.iter().map(|(_, new)| (&new.lane, new.document_type()));
+    waiting.queue.has_room_for(lanes).map_err(|(at, problem)| {
+        let (position, new) = &new[at];
+        let refusal = match problem {
+            NotQueued::Full { depth, limit } => Refusal::QueueFull { depth, limit },
+            NotQueued::OtherKind(found) => {
+                Refusal::OtherModel { document: new.lane.document.clone(), asked: new.document_type().clone(), found }
+            }
+        };
+        BatchRefusal { position: *position, refusal }
+    })
+}
+
+/// Decides which model a submission is for: the document's own, which it may name, or for a
+/// new document the one it names.
+///
+/// # Errors
+///
+/// [`Refusal::OtherModel`] or [`Refusal::UnknownDocument`].
+pub fn resolve_type(
+    document: &DocumentId,
+    named: Option<&DocumentType>,
+    known: Option<&DocumentType>,
+) -> Result<DocumentType, Refusal> {
+    match (named, known) {
+        (Some(asked), Some(found)) if asked != found => {
+            Err(Refusal::OtherModel { document: document.clone(), asked: asked.clone(), found: found.clone() })
+        }
+        (_, Some(document_type)) | (Some(document_type), None) => Ok(document_type.clone()),
+        (None, None) => Err(Refusal::UnknownDocument { document: document.clone() }),
+    }
+}

@@ -1,0 +1,348 @@
+//! The manager: takes submissions in, and has worker threads execute them.
+
+mod config;
+mod intake;
+mod journey;
+mod shared;
+mod ticket;
+mod worker;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+pub use self::config::ExecutorConfig;
+pub use self::intake::{BatchRefusal, resolve_type};
+pub use self::ticket::{ExecuteError, Ticket, WaitCancelled};
+
+use self::shared::{Run, Shared};
+use crate::event::{Event, EventBus, ExecutorStartedEvent};
+use crate::ids::{JobId, LaneKey};
+use crate::job::{Job, JobExecutionConfig, JobExecutorManagerConfig, JobResult};
+use crate::records::{NotCancelled, UnknownJob};
+use crate::registry::Reducers;
+use crate::roll::{ExecutorStats, ExecutorStatus, Phase};
+use crate::store::{Head, OperationStore, StoreError};
+use crate::submission::{Refusal, Submission};
+
+/// A guest may use 1 MiB of its worker's stack; the host's frames around it need room too.
+const WORKER_STACK_BYTES: usize = 4 << 20;
+
+/// How the manager stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Running jobs are let finish.
+    Graceful,
+    /// Running guests are interrupted.
+    Interrupt,
+}
+
+/// Executes jobs: one at a time in each lane, many lanes at once.
+///
+/// It takes submissions in whether it is started or not; while it is stopped or paused they
+/// wait. All methods may be called from any thread, inside an async runtime or without one;
+/// where a method is `async`, dropping its future ends the wait and nothing else.
+///
+/// | call | stopped | running | paused | stopping |
+/// |---|---|---|---|---|
+/// | `start` | starts | [`StartError::Started`] | [`StartError::Started`] | [`StartError::Stopping`] |
+/// | `stop` | nothing to do | stops | stops | waits for the same end |
+/// | `pause` | [`NotStarted`] | pauses | nothing to do | [`NotStarted`] |
+/// | `resume` | [`NotStarted`] | nothing to do | resumes | [`NotStarted`] |
+/// | `enqueue`, `execute` | the job waits | it is executed | it waits | [`Refusal::Stopping`] |
+/// | `watch`, `cancel`, `get_status`, `get_stats` | as always | as always | as always | as always |
+///
+/// Dropping it interrupts what runs, waits for the threads, and gives every job that has not
+/// ended a result of `GRACEFUL_ABORT`.
+pub struct JobExecutorManager {
+    shared: Arc<Shared>,
+    /// The threads of the latest start.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Why the manager did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It is started already.
+    #[error("the manager is started already")]
+    Started,
+    /// It has not come to its end yet.
+    #[error("the manager is stopping; it can start again when it has stopped")]
+    Stopping,
+    /// The machine has no thread left.
+    #[error("no thread for a worker")]
+    NoThread(#[source] std::io::Error),
+}
+
+/// Only a manager that is started can be paused and resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the manager is not started")]
+pub struct NotStarted;
+
+impl JobExecutorManager {
+    /// A manager that is not started yet.
+    pub fn new(config: ExecutorConfig, reducers: Arc<Reducers>, store: Arc<dyn OperationStore>, bus: EventBus) -> Self {
+        let shared = Arc::new(Shared::new(config, reducers, store, bus));
+        let listener = Arc::downgrade(&shared);
+        shared.bus.listen(listener);
+        Self { shared, threads: Mutex::default() }
+    }
+
+    /// Starts the worker threads, publishes `EXECUTOR_STARTED`, and executes what is queued.
+    ///
+    /// What `config` leaves out is as in [`ExecutorConfig::manager`], and else the default.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing has changed then.
+    pub fn start(&self, config: Option<JobExecutorManagerConfig>) -> Result<(), StartError> {
+        let shared = &self.shared;
+        let config = config.unwrap_or_default().or(shared.config.manager).resolved();
+        let mut waiting = shared.lock();
+        match shared.roll.phase() {
+            Phase::Stopped => {}
+            Phase::Running | Phase::Paused => return Err(StartError::Started),
+            Phase::Stopping => return Err(StartError::Stopping),
+        }
+        let run = Arc::new(Run::new(&config, shared.config.max_retries));
+        // They wait for the lock.
+        let workers = spawn_workers(shared, &run).map_err(|error| {
+            run.called_off.store(true, Ordering::Relaxed);
+            StartError::NoThread(error)
+        })?;
+        // Those of an earlier run have ended, or have nothing left to do but that.
+        *self.threads() = workers;
+        waiting.workers = run.workers;
+        waiting.interrupt = run.interrupt.clone();
+        shared.roll.start(shared.config.clock.elapsed());
+        let started_at = shared.config.clock.now();
+        shared.bus.tell(|| Event::ExecutorStarted(ExecutorStartedEvent { config, started_at }));
+        Ok(())
+    }
+
+    /// Stops: takes no more jobs in, ends the running ones as told, and gives every job that
+    /// has not ended a result of `GRACEFUL_ABORT`, without an event. Then publishes
+    /// `EXECUTOR_STOPPED`.
+    ///
+    /// Stopping a manager that is stopped changes nothing: jobs that wait for its start go on
+    /// waiting. A second call while it stops waits for the same end; if it is
+    /// [`Stop::Interrupt`], what still runs is interrupted.
+    pub async fn stop(&self, how: Stop) {
+        if let Some(stopped) = self.shared.begin_stop(how) {
+            // The sender is gone only together with the manager.
+            let _ = stopped.await;
+        }
+    }
+
+    /// The same, blocking the thread.
+    pub fn stop_blocking(&self, how: Stop) {
+        if self.shared.begin_stop(how).is_some() {
+            let waiting = self.shared.lock();
+            let stopping = |_: &mut _| self.shared.roll.phase() == Phase::Stopping;
+            drop(self.shared.ended.wait_while(waiting, stopping).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Starts no more jobs from now on. Those that run end in their own time.
+    ///
+    /// # Errors
+    ///
+    /// [`NotStarted`]. Pausing twice is harmless.
+    pub fn pause(&self) -> Result<(), NotStarted> {
+        let _waiting = self.shared.lock();
+        match self.shared.roll.phase() {
+            Phase::Running => self.shared.roll.set_phase(Phase::Paused),
+            Phase::Paused => {}
+            Phase::Stopped | Phase::Stopping => return Err(NotStarted),
+        }
+        Ok(())
+    }
+
+    /// Starts jobs again.
+    ///
+    /// # Errors
+    ///
+    /// [`NotStarted`]. Resuming a manager that runs is harmless.
+    pub fn resume(&self) -> Result<(), NotStarted> {
+        let _waiting = self.shared.lock();
+        match self.shared.roll.phase() {
+            Phase::Paused => self.shared.roll.set_phase(Phase::Running),
+            Phase::Running => {}
+            Phase::Stopped | Phase::Stopping => return Err(NotStarted),
+        }
+        self.shared.work.notify_all();
+        Ok(())
+    }
+
+    /// Whether it is started, paused or stopping.
+    pub fn phase(&self) -> Phase {
+        self.shared.roll.phase()
+    }
+
+    /// What it has done and is doing.
+    pub fn get_status(&self) -> ExecutorStatus {
+        self.shared.roll.status(self.shared.config.clock.elapsed())
+    }
+
+    /// How well it does.
+    pub fn get_stats(&self) -> ExecutorStats {
+        let backlog = self.shared.lock().queue.depth();
+        self.shared.roll.stats(self.shared.config.clock.elapsed(), backlog)
+    }
+
+    /// Accepts a submission as a job. With an `idempotencyKey` that a known job has, the ticket
+    /// is for that job.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], naming the field at fault; nothing was queued then.
+    pub fn enqueue(&self, submission: Submission) -> Result<Ticket, Refusal> {
+        let mut tickets = self.enqueue_all(vec![submission]).map_err(|refused| refused.refusal)?;
+        Ok(tickets.pop().expect("one ticket for one submission"))
+    }
+
+    /// Accepts many submissions at once: all of them, or none. Tickets come in their order, and
+    /// no job of another client comes between them.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchRefusal`], naming the submission and the field at fault; nothing was queued then.
+    pub fn enqueue_all(&self, submissions: Vec<Submission>) -> Result<Vec<Ticket>, BatchRefusal> {
+        self.shared.enqueue_all(submissions)
+    }
+
+    /// Executes a job and waits for its result. It enters its document's lane like any other
+    /// job, keeps its id, and is checked like any submission.
+    ///
+    /// Cancelling `signal`, or dropping the future, ends the wait and not the job.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecuteError::Refused`] if the job was not accepted, [`ExecuteError::WaitCancelled`]
+    /// if the wait was cancelled.
+    pub async fn execute(
+        &self,
+        job: Job,
+        config: Option<JobExecutionConfig>,
+        signal: Option<CancellationToken>,
+    ) -> Result<Arc<JobResult>, ExecuteError> {
+        let ticket = self.shared.enqueue_job(job, config)?;
+        match signal {
+            None => Ok(ticket.wait().await),
+            Some(signal) => Ok(ticket.wait_unless(&signal).await?),
+        }
+    }
+
+    /// A place to wait for the result of a job. It is there at once if the job has ended; any
+    /// number of watchers may wait for one job.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownJob`] if no such job was accepted, or its result is not kept any more
+    /// ([`ExecutorConfig::retention`]).
+    pub fn watch(&self, job_id: &JobId) -> Result<Ticket, UnknownJob> {
+        let record = self.shared.records.get(job_id, self.shared.config.clock.elapsed())?;
+        Ok(Ticket::of(&record))
+    }
+
+    /// Ends a job that has not started, for good: it fails with `GRACEFUL_ABORT` and the reason
+    /// `cancelled`, `JOB_FAILED` is published, and jobs that depend on it fail. Returns its
+    /// result. It counts among neither the processed jobs nor the failed ones.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCancelled`] if the job has started, has ended, or is not known.
+    pub fn cancel(&self, job_id: &JobId) -> Result<Arc<JobResult>, NotCancelled> {
+        self.shared.cancel(job_id)
+    }
+
+    /// Where a branch of a document stands, if it exists.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the log cannot be read.
+    pub fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, StoreError> {
+        self.shared.store.head(lane)
+    }
+
+    /// Where the host's events can be subscribed to.
+    pub fn events(&self) -> &EventBus {
+        &self.shared.bus
+    }
+
+    /// How many live documents lie idle, and how many bytes they take.
+    pub fn residents(&self) -> (usize, usize) {
+        self.shared.residents.level()
+    }
+
+    /// Moves a manual clock forward, and wakes whoever waits for a moment that has come.
+    ///
+    /// # Panics
+    ///
+    /// If the manager goes by the machine's clock.
+    pub fn advance_clock(&self, by: Duration) {
+        let _waiting = self.shared.lock();
+        self.shared.config.clock.advance(by);
+        self.shared.work.notify_all();
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All of the run's workers, or none.
+fn spawn_workers(shared: &Arc<Shared>, run: &Arc<Run>) -> std::io::Result<Vec<JoinHandle<()>>> {
+    (0..run.workers)
+        .map(|number| {
+            let (shared, run) = (shared.clone(), run.clone());
+            let thread = std::thread::Builder::new().name(format!("reductor-{number}")).stack_size(WORKER_STACK_BYTES);
+            thread.spawn(move || shared.work_until_stopped(&run))
+        })
+        .collect()
+}
+
+impl Shared {
+    /// Returns where to wait for the end, unless it has come.
+    fn begin_stop(&self, how: Stop) -> Option<oneshot::Receiver<()>> {
+        let mut waiting = self.lock();
+        match self.roll.phase() {
+            Phase::Stopped => return None,
+            Phase::Stopping => {}
+            Phase::Running | Phase::Paused => {
+                waiting.graceful = true;
+                self.roll.set_phase(Phase::Stopping);
+            }
+        }
+        // After the phase, so that a worker whose guest was interrupted begins no other job.
+        if how == Stop::Interrupt {
+            waiting.graceful = false;
+            waiting.interrupt.store(true, Ordering::Relaxed);
+        }
+        let (sender, stopped) = oneshot::channel();
+        waiting.stopped.push(sender);
+        self.work.notify_all();
+        Some(stopped)
+    }
+}
+
+impl Drop for JobExecutorManager {
+    fn drop(&mut self) {
+        self.stop_blocking(Stop::Interrupt);
+        for thread in self.threads().drain(..) {
+            thread.join().expect("a worker does not panic");
+        }
+        let left = self.shared.lock().queue.drain();
+        left.iter().for_each(|pending| self.shared.abort(pending));
+    }
+}
+
+impl std::fmt::Debug for JobExecutorManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobExecutorManager").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}

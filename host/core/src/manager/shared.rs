@@ -1,0 +1,156 @@
+//! What the manager and its workers share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::config::{Defaults, ExecutorConfig};
+use crate::dispatch::Lineage;
+use crate::event::{EventBus, JobListener};
+use crate::ids::DocumentType;
+use crate::job::JobExecutorManagerConfig;
+use crate::queue::Queue;
+use crate::records::{Hold, Record, Records};
+use crate::registry::Reducers;
+use crate::report::Report;
+use crate::residents::Residents;
+use crate::roll::Roll;
+use crate::store::OperationStore;
+use crate::suspects::Suspects;
+
+/// Everything of a manager but its threads.
+///
+/// Locks are taken in the order `waiting`, then any other one, and no other under those.
+pub(super) struct Shared {
+    pub(super) config: ExecutorConfig,
+    pub(super) reducers: Arc<Reducers>,
+    pub(super) store: Arc<dyn OperationStore>,
+    pub(super) bus: EventBus,
+    pub(super) residents: Residents,
+    pub(super) records: Records,
+    /// Its phase changes only under the lock of `waiting`, so that no worker on its way to
+    /// wait misses the change.
+    pub(super) roll: Roll,
+    pub(super) suspects: Suspects,
+    waiting: Mutex<Waiting>,
+    /// Counts the jobs that came, for workers that look out for the next.
+    pub(super) arrivals: AtomicU64,
+    /// Whether a lane waits for its turn, as far as the last worker at the queue saw.
+    pub(super) others_wait: AtomicBool,
+    /// Wakes idle workers; waits on `waiting`.
+    pub(super) work: Condvar,
+    /// Wakes threads that wait for the manager to stop; waits on `waiting`.
+    pub(super) ended: Condvar,
+}
+
+/// The queue, and what its lock protects besides.
+pub(super) struct Waiting {
+    pub(super) queue: Queue<DocumentType, Pending>,
+    /// Workers that wait for [`Shared::work`].
+    pub(super) idle_workers: usize,
+    /// Whether a worker looks for the next turn without waiting; it needs no wake-up.
+    pub(super) searching: bool,
+    /// Workers that have not ended.
+    pub(super) workers: usize,
+    /// Whether the jobs that run while the manager stops are let finish.
+    pub(super) graceful: bool,
+    /// Interrupts the guests of this run.
+    pub(super) interrupt: Arc<AtomicBool>,
+    /// Tasks that wait for the manager to stop.
+    pub(super) stopped: Vec<oneshot::Sender<()>>,
+}
+
+/// What the workers of one start go by.
+pub(super) struct Run {
+    pub(super) workers: usize,
+    pub(super) defaults: Defaults,
+    pub(super) interrupt: Arc<AtomicBool>,
+    /// Whether the run never begins, for lack of threads.
+    pub(super) called_off: AtomicBool,
+}
+
+/// A job on its way.
+pub(super) struct Pending {
+    pub(super) record: Arc<Record>,
+    pub(super) lineage: Lineage,
+    /// Jobs that it depends on.
+    pub(super) hold: Option<Arc<Hold>>,
+    pub(super) started_at: Option<Duration>,
+    pub(super) attempts: u32,
+    pub(super) failed_before: Option<Report>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        config: ExecutorConfig,
+        reducers: Arc<Reducers>,
+        store: Arc<dyn OperationStore>,
+        bus: EventBus,
+    ) -> Self {
+        Self {
+            reducers,
+            store,
+            bus,
+            residents: Residents::new(config.residents),
+            records: Records::new(config.retention),
+            roll: Roll::new(),
+            suspects: Suspects::default(),
+            waiting: Mutex::new(Waiting {
+                queue: Queue::new(config.limits.queue_depth_max),
+                idle_workers: 0,
+                searching: false,
+                workers: 0,
+                graceful: true,
+                interrupt: Arc::new(AtomicBool::new(false)),
+                stopped: Vec::new(),
+            }),
+            arrivals: AtomicU64::new(0),
+            others_wait: AtomicBool::new(false),
+            work: Condvar::new(),
+            ended: Condvar::new(),
+            config,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of the queue after new turns came, and wakes a worker for them if none is awake
+    /// to take them. A worker that takes one of several wakes the next.
+    pub(super) fn arrived(&self, waiting: MutexGuard<'_, Waiting>) {
+        let wake = waiting.queue.has_turn() && waiting.idle_workers > 0 && !waiting.searching;
+        self.others_wait.store(waiting.queue.has_turn(), Ordering::Relaxed);
+        self.arrivals.fetch_add(1, Ordering::Relaxed);
+        drop(waiting);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+}
+
+impl JobListener for Shared {
+    fn job_available(&self) {
+        self.arrived(self.lock());
+    }
+}
+
+impl Run {
+    /// The run of a configuration that has every field.
+    pub(super) fn new(config: &JobExecutorManagerConfig, retries_max: u32) -> Self {
+        Self {
+            workers: config.max_concurrency.unwrap_or(1),
+            defaults: Defaults::new(config, retries_max),
+            interrupt: Arc::new(AtomicBool::new(false)),
+            called_off: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Pending {
+    pub(super) fn new(record: Arc<Record>, lineage: Lineage, hold: Option<Arc<Hold>>) -> Self {
+        Self { record, lineage, hold, started_at: None, attempts: 0, failed_before: None }
+    }
+}

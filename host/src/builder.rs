@@ -1,0 +1,199 @@
+//! How a host is put together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reductor_core::{
+    DocumentType, EventBus, ExecutorConfig, JobExecutorManager, MemoryStore, NativeReducer, OperationStore, Reducer,
+    Reducers, StartError,
+};
+use reductor_sandbox::{AdmissionError, GuestLimits, Sandbox, SandboxError};
+
+use crate::Host;
+
+/// Events that a subscriber may be behind before it loses the oldest.
+const EVENTS_MAX: usize = 16_384;
+
+/// Describes a host that is still to be made.
+#[must_use = "a builder makes nothing until `build` or `start`"]
+pub struct HostBuilder {
+    config: ExecutorConfig,
+    guest_limits: GuestLimits,
+    plugins: Vec<PluginSource>,
+    reducers: Vec<Arc<dyn Reducer>>,
+    store: Option<Arc<dyn OperationStore>>,
+    events_max: usize,
+}
+
+/// Where a plugin comes from.
+#[derive(Clone, Debug)]
+pub enum PluginSource {
+    /// A component in a file.
+    File(PathBuf),
+    /// The bytes of a component.
+    Bytes(Vec<u8>),
+}
+
+/// Why there is no host.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A plugin's file could not be read.
+    #[error("{} cannot be read", .file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A plugin may not run here.
+    #[error("{plugin} was not admitted")]
+    NotAdmitted {
+        /// Its file, or which of the plugins it is.
+        plugin: String,
+        /// Why not.
+        #[source]
+        source: AdmissionError,
+    },
+    /// Two plugins or reducers are for the same model.
+    #[error("{plugin}: another one has the model `{document_type}` already")]
+    SameModel {
+        /// The second of them.
+        plugin: String,
+        /// The model.
+        document_type: DocumentType,
+    },
+    /// This machine cannot run plugins.
+    #[error("there is no sandbox for plugins")]
+    Sandbox(#[from] SandboxError),
+    /// The host did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl HostBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            config: ExecutorConfig::default(),
+            guest_limits: GuestLimits::default(),
+            plugins: Vec::new(),
+            reducers: Vec::new(),
+            store: None,
+            events_max: EVENTS_MAX,
+        }
+    }
+
+    /// Admits a plugin from a file.
+    pub fn plugin_file(self, file: impl AsRef<Path>) -> Self {
+        self.plugin(PluginSource::File(file.as_ref().to_owned()))
+    }
+
+    /// Admits a plugin, given as the bytes of a component.
+    pub fn plugin_bytes(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.plugin(PluginSource::Bytes(bytes.into()))
+    }
+
+    /// Admits a plugin.
+    pub fn plugin(mut self, plugin: PluginSource) -> Self {
+        self.plugins.push(plugin);
+        self
+    }
+
+    /// Runs a model as native code, without a sandbox: for code that you trust.
+    pub fn native<R: reductor_core::GuestReducer + Send + 'static>(self) -> Self {
+        self.reducer(Arc::new(NativeReducer::<R>::new()))
+    }
+
+    /// Runs a model by any other implementation of [`Reducer`].
+    pub fn reducer(mut self, reducer: Arc<dyn Reducer>) -> Self {
+        self.reducers.push(reducer);
+        self
+    }
+
+    /// Keeps the log in `store`; in memory if this is not called.
+    pub fn store(mut self, store: Arc<dyn OperationStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// What the manager goes by: concurrency, timeouts, retries, bounds, grants.
+    pub fn config(mut self, config: ExecutorConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What each guest may use.
+    pub fn guest_limits(mut self, limits: GuestLimits) -> Self {
+        self.guest_limits = limits;
+        self
+    }
+
+    /// How many events a subscriber may be behind before it loses the oldest; 16,384 if this
+    /// is not called.
+    pub fn events_max(mut self, events: usize) -> Self {
+        self.events_max = events;
+        self
+    }
+
+    /// Makes the host and starts it.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`].
+    pub fn start(self) -> Result<Host, HostError> {
+        let host = self.build()?;
+        host.manager.start(None)?;
+        Ok(host)
+    }
+
+    /// Makes the host. It takes submissions in, and executes them once its manager is started.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`], but not [`HostError::Start`].
+    pub fn build(self) -> Result<Host, HostError> {
+        let reducers = Arc::new(Reducers::new());
+        for reducer in self.reducers {
+            let name = reducer.plugin().to_string();
+            register(&reducers, reducer, name)?;
+        }
+        if !self.plugins.is_empty() {
+            let sandbox = Sandbox::new(self.guest_limits)?;
+            for (position, plugin) in self.plugins.into_iter().enumerate() {
+                admit(&sandbox, &reducers, plugin, position)?;
+            }
+        }
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let bus = EventBus::new(self.events_max);
+        let manager = JobExecutorManager::new(self.config, reducers.clone(), store.clone(), bus);
+        Ok(Host { manager, reducers, store })
+    }
+}
+
+fn admit(sandbox: &Sandbox, reducers: &Reducers, plugin: PluginSource, position: usize) -> Result<(), HostError> {
+    let (name, bytes) = match plugin {
+        PluginSource::Bytes(bytes) => (format!("plugin {position}"), bytes),
+        PluginSource::File(file) => match std::fs::read(&file) {
+            Ok(bytes) => (file.display().to_string(), bytes),
+            Err(source) => return Err(HostError::Unreadable { file, source }),
+        },
+    };
+    match sandbox.admit(&bytes) {
+        Ok(plugin) => register(reducers, Arc::new(plugin), name),
+        Err(source) => Err(HostError::NotAdmitted { plugin: name, source }),
+    }
+}
+
+fn register(reducers: &Reducers, reducer: Arc<dyn Reducer>, name: String) -> Result<(), HostError> {
+    let document_type = reducer.manifest().document_type.clone();
+    match reducers.register(reducer) {
+        None => Ok(()),
+        Some(_) => Err(HostError::SameModel { plugin: name, document_type }),
+    }
+}
+
+impl std::fmt::Debug for HostBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! Reductor, to embed: a host that runs reducers as plugins.
+//!
+//! A *reducer* turns the state of a document and an *action* into a new state. It is a plugin: a
+//! WebAssembly component in a sandbox with hard limits, or for code that you trust plain Rust.
+//! A [`Host`] queues jobs (lists of actions on one document), executes them, turns every applied
+//! action into an operation of an append-only log, and publishes events.
+//!
+//! ```
+//! use reductor_host::{Host, Submission};
+//!
+//! # let counter = reductor_tests::COUNTER;
+//! let host = Host::builder().plugin_file(counter).start()?;
+//! let result = host.run_blocking(Submission::from_json(
+//!     r#"{"documentId": "c1", "documentType": "example/counter",
+//!         "actions": [{"type": "INCREMENT", "input": {"by": 2}}]}"#,
+//! )?)?;
+//! assert!(result.success);
+//! assert_eq!(result.operations.len(), 2, "the first created the document");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The host has threads of its own. It works beside an async runtime or without one: what is
+//! `async` here needs no particular runtime, and dropping a future ends the wait and nothing
+//! else. Dropping the host stops it and its threads.
+//!
+//! ```
+//! use reductor_host::{Host, Submission};
+//!
+//! # let counter = reductor_tests::COUNTER;
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let host = Host::builder().plugin_file(counter).start()?;
+//! let submission = Submission::from_json(
+//!     r#"{"documentId": "c1", "documentType": "example/counter",
+//!         "actions": [{"type": "INCREMENT", "input": {"by": "many"}}]}"#,
+//! )?;
+//! let result = host.run(submission).await?;
+//! let metadata = result.metadata.as_ref().expect("a job that ended has metadata");
+//! assert_eq!(metadata.reason, Some(reductor_host::Reason::Rejected));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Reducers in Rust are written with the crate `reductor-guest` (and `serde` and `schemars`, as
+//! its documentation says), the same code that compiles to
+//! a plugin, and may stand beside plugins:
+//!
+//! ```
+//! use reductor_guest::prelude::*;
+//! use reductor_host::{Event, Host, Received, Submission};
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct Light { on: bool }
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+//! enum LightAction { Toggle }
+//!
+//! impl Reducer for Light {
+//!     const DOCUMENT_TYPE: &'static str = "house/light";
+//!     type Action = LightAction;
+//!     fn apply(&mut self, _: LightAction, _: &mut Context) -> Result<(), Rejection> {
+//!         self.on = !self.on;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let host = Host::builder().native::<Light>().start()?;
+//! let mut events = host.manager().events().subscribe();
+//! let ticket = host.manager().enqueue(Submission::from_json(
+//!     r#"{"documentId": "hall", "documentType": "house/light", "actions": [{"type": "TOGGLE"}]}"#,
+//! )?)?;
+//! let job_id = ticket.job_id.clone();
+//! let completed = std::iter::from_fn(|| events.recv_blocking()).any(|received| {
+//!     matches!(received, Received::Event(event)
+//!         if matches!(&*event, Event::JobCompleted(event) if event.job.id == job_id))
+//! });
+//! assert!(completed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod builder;
+
+use std::sync::Arc;
+
+pub use reductor_core::*;
+pub use reductor_sandbox::{AdmissionError, Difference, EPOCH_TICK, GuestLimits, Plugin, Sandbox, SandboxError};
+
+pub use crate::builder::{HostBuilder, HostError, PluginSource};
+
+/// A host: plugins, a log, and a [`JobExecutorManager`] that executes jobs with them.
+///
+/// Made by [`Host::builder`]. Dropping it interrupts what runs and waits for its threads.
+pub struct Host {
+    manager: JobExecutorManager,
+    reducers: Arc<Reducers>,
+    store: Arc<dyn OperationStore>,
+}
+
+impl Host {
+    /// Begins to describe a host. All it needs is a plugin or a native reducer.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::new()
+    }
+
+    /// What takes submissions, executes jobs, and can be started, paused and watched.
+    pub fn manager(&self) -> &JobExecutorManager {
+        &self.manager
+    }
+
+    /// The reducers that documents run on, by model.
+    pub fn reducers(&self) -> &Arc<Reducers> {
+        &self.reducers
+    }
+
+    /// The log.
+    pub fn store(&self) -> &Arc<dyn OperationStore> {
+        &self.store
+    }
+
+    /// Hands in a submission and waits for its result. Dropping the future ends the wait and
+    /// not the job.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if it was not accepted.
+    pub async fn run(&self, submission: Submission) -> Result<Arc<JobResult>, Refusal> {
+        Ok(self.manager.enqueue(submission)?.wait().await)
+    }
+
+    /// The same, blocking the thread; not for use inside an async runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if it was not accepted.
+    ///
+    /// # Panics
+    ///
+    /// Inside of a tokio runtime, which must not be blocked.
+    pub fn run_blocking(&self, submission: Submission) -> Result<Arc<JobResult>, Refusal> {
+        Ok(self.manager.enqueue(submission)?.wait_blocking())
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("manager", &self.manager).field("reducers", &self.reducers).finish_non_exhaustive()
+    }
+}
