@@ -271,6 +271,11 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         Some((job, false))
     }
 
+    /// Whether there are no jobs: none waits, and no turn was taken that was not put back.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
     /// Whether a lane is ready. Those that rest, are held or passed over are not.
     pub fn has_turn(&self) -> bool {
         !self.ready.is_empty()

@@ -126,7 +126,10 @@ impl Records {
     pub(crate) fn ended(&self, record: &Record, now: Duration) {
         let mut kept = self.lock();
         kept.ended.push_back((now, record.job_id().clone()));
-        kept.forget(self.retention, now);
+        let forgotten = kept.forget(self.retention, now);
+        // Freeing them takes longer than all the rest; others need not wait for it.
+        drop(kept);
+        drop(forgotten);
     }
 
     pub(crate) fn get(&self, job_id: &JobId, now: Duration) -> Result<Arc<Record>, UnknownJob> {
@@ -149,7 +152,9 @@ impl Records {
 }
 
 impl Kept {
-    fn forget(&mut self, retention: Retention, now: Duration) {
+    /// Forgets what is to be kept no longer, and hands it to the caller to be freed.
+    fn forget(&mut self, retention: Retention, now: Duration) -> Vec<Arc<Record>> {
+        let mut forgotten = Vec::new();
         let oldest = now.checked_sub(retention.age_max);
         while let Some((ended, job_id)) = self.ended.front()
             && (self.ended.len() > retention.results_max || oldest.is_some_and(|oldest| *ended < oldest))
@@ -158,8 +163,10 @@ impl Kept {
             if let Some(key) = record.as_ref().and_then(|record| record.accepted.idempotency_key.as_ref()) {
                 self.by_key.remove(key);
             }
+            forgotten.extend(record);
             self.ended.pop_front();
         }
+        forgotten
     }
 }
 

@@ -193,6 +193,7 @@ impl Shared {
             // A worker has it in its turn, and leaves it out; even if it holds the lane up.
             waiting.queue.wake(&lane);
         }
+        self.tell_if_idle(&mut waiting);
         self.arrived(waiting);
         let job = result.job.clone();
         self.bus.tell(|| Event::JobFailed(JobFailedEvent { job, error, will_retry: false, retry_count: 0 }));

@@ -19,7 +19,7 @@ pub use self::config::ExecutorConfig;
 pub use self::intake::{BatchRefusal, resolve_type};
 pub use self::ticket::{ExecuteError, Ticket, WaitCancelled};
 
-use self::shared::{Run, Shared};
+use self::shared::{Run, Shared, Waiting};
 use crate::event::{Event, EventBus, ExecutorStartedEvent};
 use crate::ids::{JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobExecutorManagerConfig, JobResult};
@@ -145,6 +145,29 @@ impl JobExecutorManager {
             let stopping = |_: &mut _| self.shared.roll.phase() == Phase::Stopping;
             drop(self.shared.ended.wait_while(waiting, stopping).unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// Waits until every job has ended that is queued, those included that are dispatched and
+    /// retried meanwhile. Returns at once from a manager that is stopped.
+    pub async fn wait_until_idle(&self) {
+        let idle = {
+            let mut waiting = self.shared.lock();
+            if !self.shared.has_work(&waiting) {
+                return;
+            }
+            let (sender, idle) = oneshot::channel();
+            waiting.idle.push(sender);
+            idle
+        };
+        // The sender is gone only together with the manager.
+        let _ = idle.await;
+    }
+
+    /// The same, blocking the thread.
+    pub fn wait_until_idle_blocking(&self) {
+        let waiting = self.shared.lock();
+        let has_work = |waiting: &mut Waiting| self.shared.has_work(waiting);
+        drop(self.shared.ended.wait_while(waiting, has_work).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Starts no more jobs from now on. Those that run end in their own time.
@@ -307,6 +330,11 @@ fn spawn_workers(shared: &Arc<Shared>, run: &Arc<Run>) -> std::io::Result<Vec<Jo
 }
 
 impl Shared {
+    /// Whether there are jobs that will end some time.
+    fn has_work(&self, waiting: &Waiting) -> bool {
+        !waiting.queue.is_empty() && self.roll.phase() != Phase::Stopped
+    }
+
     /// Returns where to wait for the end, unless it has come.
     fn begin_stop(&self, how: Stop) -> Option<oneshot::Receiver<()>> {
         let mut waiting = self.lock();

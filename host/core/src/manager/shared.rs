@@ -41,7 +41,7 @@ pub(super) struct Shared {
     pub(super) others_wait: AtomicBool,
     /// Wakes idle workers; waits on `waiting`.
     pub(super) work: Condvar,
-    /// Wakes threads that wait for the manager to stop; waits on `waiting`.
+    /// Wakes threads that wait for the manager to stop, or to have no jobs; waits on `waiting`.
     pub(super) ended: Condvar,
 }
 
@@ -60,6 +60,8 @@ pub(super) struct Waiting {
     pub(super) interrupt: Arc<AtomicBool>,
     /// Tasks that wait for the manager to stop.
     pub(super) stopped: Vec<oneshot::Sender<()>>,
+    /// Tasks that wait until there are no jobs.
+    pub(super) idle: Vec<oneshot::Sender<()>>,
 }
 
 /// What the workers of one start go by.
@@ -105,6 +107,7 @@ impl Shared {
                 graceful: true,
                 interrupt: Arc::new(AtomicBool::new(false)),
                 stopped: Vec::new(),
+                idle: Vec::new(),
             }),
             arrivals: AtomicU64::new(0),
             others_wait: AtomicBool::new(false),
@@ -116,6 +119,18 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who wait for it that there are no jobs, if there are none.
+    pub(super) fn tell_if_idle(&self, waiting: &mut Waiting) {
+        if !waiting.queue.is_empty() {
+            return;
+        }
+        for waits in std::mem::take(&mut waiting.idle) {
+            // Whoever waited may have gone.
+            let _ = waits.send(());
+        }
+        self.ended.notify_all();
     }
 
     /// Lets go of the queue after new turns came, and wakes a worker for them if none is awake

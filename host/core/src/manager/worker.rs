@@ -145,6 +145,7 @@ impl Shared {
         // This worker takes the next turn itself; another one must learn of the new moment to
         // wake at, in case this one is busy by then.
         let wake = matches!(rest, Rest::Until(_)) && waiting.idle_workers > 0;
+        self.tell_if_idle(&mut waiting);
         drop(waiting);
         if wake {
             self.work.notify_one();
@@ -169,6 +170,7 @@ impl Shared {
         self.roll.set_phase(Phase::Stopped);
         let (stopped_at, graceful) = (self.config.clock.now(), waiting.graceful);
         self.bus.tell(|| Event::ExecutorStopped(ExecutorStoppedEvent { stopped_at, graceful }));
+        self.tell_if_idle(&mut waiting);
         for waits in std::mem::take(&mut waiting.stopped) {
             // Whoever waited may have gone.
             let _ = waits.send(());
