@@ -61,10 +61,10 @@ pub(crate) fn build(args: Args) -> anyhow::Result<Outcome> {
     Ok(Outcome::AllWell)
 }
 
-/// Builds some of the project's example reducers, in the order of `names`.
-pub(crate) fn examples(source: &Path, names: &[&str], toolchain: &ToolchainArgs) -> anyhow::Result<Vec<Component>> {
-    let folders: Vec<_> = names.iter().map(|name| source.join("example-reducers").join(name)).collect();
-    reductor_build::build_all(&folders, &toolchain.options()).context("the example reducers were not built")
+/// Builds some of the project's own guests, in the order of `folders`.
+pub(crate) fn guests(source: &Path, folders: &[&str], toolchain: &ToolchainArgs) -> anyhow::Result<Vec<Component>> {
+    let folders: Vec<_> = folders.iter().map(|folder| source.join(folder)).collect();
+    reductor_build::build_all(&folders, &toolchain.options()).context("the project's guests were not built")
 }
 
 /// Where the project's sources are, for commands that build its examples.

@@ -28,7 +28,7 @@ struct TextState {
 pub(crate) fn demo(args: Args) -> anyhow::Result<Outcome> {
     let source = args.source.folder()?;
     let trace = Trace::read(&source, SESSION)?;
-    let components = build::examples(&source, &["text"], &args.toolchain)?;
+    let components = build::guests(&source, &["example-reducers/text"], &args.toolchain)?;
     let host = Host::builder().plugin_file(&components[0].path).start()?;
     let manager = host.manager();
 

@@ -50,12 +50,15 @@ impl<'a> Checker<'a> {
 pub(crate) fn read_file(path: &Path, checker: &mut Checker<'_>) -> anyhow::Result<Vec<Submission>> {
     let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let name = path.display().to_string();
-    let (mut submissions, mut problems, mut more) = (Vec::new(), Vec::new(), 0);
+    let (mut submissions, mut problems, mut more, mut malformed) = (Vec::new(), Vec::new(), 0, false);
     for line in Lines::new(file) {
         let (number, text) = line.with_context(|| format!("{name} cannot be read"))?;
         match checker.check(&text) {
             Ok(submission) => submissions.push(submission),
-            Err(refusal) if problems.len() < PROBLEMS_MAX => problems.push(located(&name, number, &refusal)),
+            Err(refusal) if problems.len() < PROBLEMS_MAX => {
+                malformed |= matches!(refusal, Refusal::Malformed { .. });
+                problems.push(located(&name, number, &refusal));
+            }
             Err(_) => more += 1,
         }
     }
@@ -64,6 +67,11 @@ pub(crate) fn read_file(path: &Path, checker: &mut Checker<'_>) -> anyhow::Resul
     }
     if more > 0 {
         problems.push(format!("and {more} more"));
+    }
+    if malformed {
+        problems.push(
+            "a job file has one submission a line, each a JSON object; `reductor run --help` shows one".to_owned(),
+        );
     }
     anyhow::bail!("nothing was run\n{}", problems.join("\n"))
 }
@@ -95,7 +103,10 @@ impl<R: Read> Iterator for Lines<R> {
             match (&mut self.reader).take(LINE_BYTES_MAX).read_line(&mut line) {
                 Ok(0) => return None,
                 Ok(_) if line.trim().is_empty() => {}
-                Ok(_) => return Some(Ok((self.number, line))),
+                Ok(_) => {
+                    line.truncate(line.trim_end().len());
+                    return Some(Ok((self.number, line)));
+                }
                 Err(error) => {
                     let text = format!("line {}: {error}", self.number);
                     return Some(Err(std::io::Error::new(error.kind(), text)));

@@ -10,6 +10,7 @@ mod demo;
 mod input;
 mod output;
 mod plugins;
+mod results;
 mod run;
 mod trace;
 

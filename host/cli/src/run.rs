@@ -1,25 +1,27 @@
 //! `reductor run`: a file of jobs through queue, executor, sandbox, log and events.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use reductor_host::{
     DispatchGrants, DocumentType, ExecutorConfig, Host, HostBuilder, JobExecutorManager, JobExecutorManagerConfig,
-    JobResult, Json, LaneKey, Refusal, Stop, Submission, Ticket,
+    Json, LaneKey, Reducers, Refusal, Stop, Submission, Ticket,
 };
 use serde::Serialize;
 
 use crate::input::{self, Checker, Lines};
+use crate::results::Printer;
 use crate::{Outcome, output};
 
 /// Jobs that are under way at once. The queue holds far more; this bounds the results that
 /// wait to be printed in order.
 const WINDOW: usize = 10_000;
+/// Events that the printer of dispatched jobs may be behind.
+const EVENTS_MAX: usize = 1 << 18;
 
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -55,12 +57,17 @@ and may also have branch (main), scopes (those of the actions), resultingHash an
 config {maxRetries, jobTimeout, retryBaseDelay, retryMaxDelay}, dependsOn [job ids] and
 idempotencyKey. An action may also have id, scope (global), timestampUtcMs (now) and context.
 
+timestampUtcMs is ISO 8601 in UTC, such as "2026-03-01T12:00:00.000Z".
+
 A file is checked whole before anything runs; standard input line by line.
-Prints one result a line, in the order of the submissions."#;
+Prints one result a line: those of the submissions in their order, and as they end those of
+the jobs that reducers dispatched, which have `causation` in their metadata. The exit code is 1
+if any of them failed."#;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let plugins = args.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file);
-    let host = plugins.config(config(&args)).build()?;
+    let host = plugins.config(config(&args)).events_max(EVENTS_MAX).build()?;
+    check_grants(&args.grant, host.reducers())?;
     let mut checker = Checker::new(host.reducers());
     let from_stdin = args.jobs.as_os_str() == "-";
     let file = if from_stdin { None } else { Some(input::read_file(&args.jobs, &mut checker)?) };
@@ -73,22 +80,29 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let progress = progress_bar(file.as_ref().map(Vec::len));
     let (tickets, results) = sync_channel(WINDOW);
     let began = Instant::now();
-    let (submitted, printed) = std::thread::scope(|scope| {
-        let shown = &progress;
-        let printer = scope.spawn(move || print_results(&results, shown));
+    let printer = Printer::new(&progress);
+    let events = manager.events().subscribe();
+    let (submitted, printed, dispatched) = std::thread::scope(|scope| {
+        let printer = &printer;
+        let submitted_results = scope.spawn(move || printer.print_submitted(&results));
+        let dispatched_results = scope.spawn(move || printer.print_dispatched(manager, events));
         let submitted = match file {
             Some(submissions) => submit_all(manager, submissions, &tickets),
             None => submit_lines(manager, &mut checker, &tickets),
         };
         drop(tickets);
-        (submitted, printer.join().expect("the printer does not panic"))
+        let printed = submitted_results.join().expect("the printer does not panic");
+        // Reducers may have dispatched jobs that nobody here waits for.
+        manager.wait_until_idle_blocking();
+        manager.stop_blocking(Stop::Graceful);
+        (submitted, printed, dispatched_results.join().expect("the printer does not panic"))
     });
     progress.finish_and_clear();
-    let tally = printed?;
+    printed.and(dispatched)?;
+    let tally = printer.finish()?;
     for document in &args.print_state {
         print_state(manager, &checker.lanes(), document)?;
     }
-    manager.stop_blocking(Stop::Graceful);
     tally.summarise(began.elapsed());
     submitted?;
     Ok(if tally.failed == 0 { Outcome::AllWell } else { Outcome::JobsFailed })
@@ -112,6 +126,13 @@ fn grant(text: &str) -> Result<(DocumentType, DocumentType), String> {
         Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.into(), to.into())),
         _ => Err("expected two models, such as shop/order=shop/stock".to_owned()),
     }
+}
+
+/// A grant for a model that is not there would be a typing mistake.
+fn check_grants(grants: &[(DocumentType, DocumentType)], reducers: &Reducers) -> anyhow::Result<()> {
+    grants.iter().flat_map(|(from, to)| [from, to]).try_for_each(|document_type| {
+        reducers.serving(document_type).map(drop).map_err(|refusal| anyhow::anyhow!("--grant: {refusal}"))
+    })
 }
 
 fn check_documents(wanted: &[String], lanes: &[LaneKey]) -> anyhow::Result<()> {
@@ -152,32 +173,6 @@ fn submit_lines(
     Ok(())
 }
 
-/// Prints the results in the order of the tickets; whatever is ready goes out at once.
-fn print_results(tickets: &Receiver<Ticket>, progress: &ProgressBar) -> anyhow::Result<Tally> {
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut tally = Tally::default();
-    loop {
-        let ticket = match tickets.try_recv() {
-            Ok(ticket) => ticket,
-            Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => {
-                out.flush()?;
-                match tickets.recv() {
-                    Ok(ticket) => ticket,
-                    Err(_) => break,
-                }
-            }
-        };
-        let result = ticket.wait_blocking();
-        tally.count(&result);
-        serde_json::to_writer(&mut out, &*result).context("a result could not be printed")?;
-        out.write_all(b"\n")?;
-        progress.inc(1);
-    }
-    out.flush()?;
-    Ok(tally)
-}
-
 /// What `--print-state` prints.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -212,28 +207,6 @@ fn print_state(manager: &JobExecutorManager, lanes: &[LaneKey], document: &str) 
         eprintln!("document `{document}` does not exist: no job that would have created it succeeded");
     }
     Ok(())
-}
-
-/// What the jobs came to.
-#[derive(Default)]
-struct Tally {
-    done: u64,
-    failed: u64,
-}
-
-impl Tally {
-    fn count(&mut self, result: &JobResult) {
-        self.done += 1;
-        self.failed += u64::from(!result.success);
-    }
-
-    /// For people; scripts have the results.
-    fn summarise(&self, took: Duration) {
-        if std::io::stderr().is_terminal() {
-            let rate = self.done as f64 / took.as_secs_f64();
-            eprintln!("{} jobs, {} failed, {rate:.0} jobs/s", self.done, self.failed);
-        }
-    }
 }
 
 fn progress_bar(jobs: Option<usize>) -> ProgressBar {

@@ -4,8 +4,10 @@
 //! figure that falls short is printed like any other.
 
 mod machine;
+mod manager;
 mod report;
 mod sandbox;
+mod workload;
 
 use crate::Outcome;
 
@@ -14,10 +16,29 @@ pub(crate) enum Command {
     /// What the sandbox costs: against the same reducers as native code, by job, and for a
     /// real editing session.
     Sandbox(sandbox::Args),
+    /// What queue, workers and results cost, and what documents suffer beside one whose
+    /// reducer never ends.
+    Manager(manager::Args),
+}
+
+/// Which figures to measure.
+#[derive(clap::Args)]
+struct Only {
+    /// Measure only figures whose name contains this, and those measured together with them.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+}
+
+impl Only {
+    /// Whether any of these figures is wanted.
+    fn wants(&self, names: &[&str]) -> bool {
+        self.only.as_ref().is_none_or(|only| names.iter().any(|name| name.contains(only.as_str())))
+    }
 }
 
 pub(crate) fn bench(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Sandbox(args) => sandbox::bench(&args),
+        Command::Manager(args) => manager::bench(&args),
     }
 }

@@ -55,7 +55,7 @@ impl Report {
                 Some(Goal::AtMost(goal)) => format!("goal ≤ {goal}{}", if value <= goal { "" } else { ", missed" }),
                 Some(Goal::AtLeast(goal)) => format!("goal ≥ {goal}{}", if value >= goal { "" } else { ", missed" }),
             };
-            text += format!("\n{name:<28}{:>12} {unit:<8}{verdict}", shown(*value)).trim_end();
+            text += format!("\n{name:<36}{:>12} {unit:<8}{verdict}", shown(*value)).trim_end();
         }
         output::text(&text)
     }
@@ -71,6 +71,13 @@ fn shown(value: f64) -> String {
         2
     };
     format!("{value:.decimals$}")
+}
+
+/// The measurement that so many percent of all are not above.
+pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
 /// The middle of some measurements.

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use reductor_host::{
-    Action, ActionId, Branch, Call, DocumentId, EventBus, ExecutorConfig, JobExecutorManager, JobResult, Json, LaneKey,
-    Limits, LiveDocument, MemoryStore, NativeReducer, Reducer, Reducers, Scope, Submission, TimestampText, state_hash,
+    Action, ActionId, Branch, Call, DocumentId, GuestLimits, Json, LaneKey, Limits, LiveDocument, NativeReducer,
+    Reducer, Sandbox, Scope, Submission, TimestampText, state_hash,
 };
-use reductor_host::{GuestLimits, Sandbox};
 use serde_json::json;
 
 use super::machine;
 use super::report::{Goal, Report, median};
+use super::workload::{JobGoals, job_cost, run_all, started};
 use crate::build::{self, SourceArgs, ToolchainArgs};
 use crate::trace::Trace;
 use crate::{Outcome, plugins};
@@ -22,7 +22,6 @@ use crate::{Outcome, plugins};
 const ROUNDS: usize = 7;
 /// How long one side of the sandbox tax is measured in one round.
 const TAX_ROUND: Duration = Duration::from_millis(150);
-const COUNTER_JOBS: usize = 100_000;
 const REFUSALS: usize = 40_000;
 
 #[derive(clap::Args)]
@@ -38,7 +37,11 @@ pub(crate) struct Args {
 
 pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
     let source = args.source.folder()?;
-    let components = build::examples(&source, &["counter", "todo-list", "text"], &args.toolchain)?;
+    let components = build::guests(
+        &source,
+        &["example-reducers/counter", "example-reducers/todo-list", "example-reducers/text"],
+        &args.toolchain,
+    )?;
     let sandbox = Sandbox::new(GuestLimits::default())?;
     let plugin = |at: usize| -> anyhow::Result<Arc<dyn Reducer>> {
         Ok(Arc::new(plugins::admit(&sandbox, &components[at].path)?))
@@ -61,8 +64,9 @@ pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
         report.add(format!("apply-{name}-native"), tax.native_us, "us", None);
     }
     progress.tick();
-    job_cost(&mut report, "", &counter, Some(Goal::AtMost(8.0)))?;
-    job_cost(&mut report, "-native", &native_counter, None)?;
+    let goals = JobGoals { cpu: Some(Goal::AtMost(8.0)), ..JobGoals::default() };
+    job_cost(&mut report, "", &counter, goals)?;
+    job_cost(&mut report, "-native", &native_counter, JobGoals::default())?;
     progress.tick();
     refusals(&mut report, &todo)?;
     progress.tick();
@@ -164,52 +168,9 @@ fn item_text(number: usize) -> String {
     format!("buy {:03} \"fresh\" eggs at the market", number % 1000)
 }
 
-fn started(reducer: &Arc<dyn Reducer>) -> anyhow::Result<JobExecutorManager> {
-    let reducers = Reducers::new();
-    reducers.register(reducer.clone());
-    let store = Arc::new(MemoryStore::new());
-    let manager = JobExecutorManager::new(ExecutorConfig::default(), Arc::new(reducers), store, EventBus::new(1));
-    manager.start(None)?;
-    Ok(manager)
-}
-
-/// Hands in all submissions, then waits for all results.
-fn run_all(manager: &JobExecutorManager, submissions: Vec<Submission>) -> anyhow::Result<Vec<Arc<JobResult>>> {
-    let tickets =
-        submissions.into_iter().map(|submission| manager.enqueue(submission)).collect::<Result<Vec<_>, _>>()?;
-    Ok(tickets.into_iter().map(reductor_host::Ticket::wait_blocking).collect())
-}
-
-/// CPU time and throughput of a job of one action, on one document and on 64.
-fn job_cost(report: &mut Report, suffix: &str, reducer: &Arc<dyn Reducer>, goal: Option<Goal>) -> anyhow::Result<()> {
-    for (documents, name, goal) in [(1, "-1", None), (64, "", goal)] {
-        let (mut cpu, mut rate) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            let manager = started(reducer)?;
-            let submission = |number: usize| {
-                let text = json!({
-                    "documentId": format!("document-{}", number % documents),
-                    "documentType": reducer.manifest().document_type,
-                    "actions": [{ "type": "INCREMENT", "input": { "by": 1 } }],
-                });
-                Submission::from_json(&text.to_string())
-            };
-            let submissions = (0..COUNTER_JOBS).map(submission).collect::<Result<Vec<_>, _>>()?;
-            let (cpu_before, began) = (machine::cpu_time(), Instant::now());
-            let results = run_all(&manager, submissions)?;
-            rate.push(COUNTER_JOBS as f64 / began.elapsed().as_secs_f64());
-            cpu.push((machine::cpu_time() - cpu_before).as_secs_f64() * 1e6 / COUNTER_JOBS as f64);
-            anyhow::ensure!(results.iter().all(|result| result.success), "a counter job failed");
-        }
-        report.add(format!("job-cpu-us{name}{suffix}"), median(cpu), "us", goal);
-        report.add(format!("jobs-per-second-{documents}-memory{suffix}"), median(rate), "jobs/s", None);
-    }
-    Ok(())
-}
-
 /// Jobs that their reducer refuses, on one document with 5 kB of state.
 fn refusals(report: &mut Report, todo: &Arc<dyn Reducer>) -> anyhow::Result<()> {
-    let manager = started(todo)?;
+    let manager = started(&[todo])?;
     let job = |actions: serde_json::Value| {
         let text = json!({ "documentId": "refused", "documentType": "example/todo-list", "actions": actions });
         Submission::from_json(&text.to_string())
@@ -233,7 +194,7 @@ fn editing_session(report: &mut Report, text: &Arc<dyn Reducer>, trace: &Trace) 
     let mut seconds = Vec::new();
     let mut grown = Vec::new();
     for _ in 0..5 {
-        let manager = started(text)?;
+        let manager = started(&[text])?;
         let submissions = trace.submissions("session")?;
         let (before, began) = (machine::resident_kb(), Instant::now());
         let results = run_all(&manager, submissions)?;

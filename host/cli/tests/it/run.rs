@@ -61,7 +61,7 @@ fn an_empty_file_is_no_jobs() -> Result<()> {
 #[test]
 fn a_file_with_a_bad_line_runs_nothing_and_names_line_and_field() -> Result<()> {
     let cases: [(&str, &str, &[&str]); 9] = [
-        ("cut", r#"{"documentId": "c1", "actions": ["#, &["column"]),
+        ("cut", r#"{"documentId": "c1", "actions": ["#, &["EOF", "(column 33)", "one submission a line"]),
         ("no-json", "increment c1 by 2", &["column 1"]),
         (
             "model",
@@ -146,5 +146,38 @@ fn a_reducer_that_panics_fails_its_job_alone() -> Result<()> {
 fn a_state_that_no_job_makes_cannot_be_asked_for() -> Result<()> {
     let file = file("state.ndjson", GOOD)?;
     run(COUNTER, &file, &["--print-state", "c2"])?.refuses(&["--print-state", "`c2`", "nothing was run"])?;
+    Ok(())
+}
+
+#[test]
+fn results_of_dispatched_jobs_are_printed_and_counted() -> Result<()> {
+    let dispatch = r#"{"documentId": "u", "documentType": "test/unruly", "actions": [{"type": "DISPATCH", "input": {"count": 2, "type": "NOTE", "text": "note"}}]}"#;
+    let ran = run(UNRULY, &file("dispatch.ndjson", dispatch)?, &["--print-state", "u"])?.succeeds()?;
+    let lines = ran.lines()?;
+    let (state, results) = lines.split_last().context("a state")?;
+    assert_eq!(state["state"]["global"], json!({"notes": ["dispatched 2", "note 0", "note 1"]}));
+    let caused = |result: &&serde_json::Value| result["metadata"]["causation"]["depth"] == json!(1);
+    assert_eq!((results.len(), results.iter().filter(caused).count()), (3, 2), "{}", ran.stdout);
+
+    let refused = dispatch.replace("NOTE", "REFUSE");
+    let ran = run(UNRULY, &file("dispatch-refused.ndjson", refused)?, &[])?.fails_with(1)?;
+    let failed = ran.lines()?.into_iter().filter(|result| result["success"] == json!(false)).count();
+    assert_eq!(failed, 2, "{}", ran.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_grant_lets_documents_dispatch_to_others() -> Result<()> {
+    let note = r#"{"documentId": "b", "documentType": "test/unruly", "actions": [{"type": "NOTE", "input": {"text": "mine"}}]}"#;
+    let elsewhere = r#"{"documentId": "a", "documentType": "test/unruly", "actions": [{"type": "DISPATCH_ELSEWHERE", "input": {"document": "b"}}], "config": {"maxRetries": 0}}"#;
+    let jobs = file("grant.ndjson", [note, elsewhere].join("\n"))?;
+    let refused = run(UNRULY, &jobs, &["--max-concurrency", "1"])?.fails_with(1)?;
+    assert_eq!(refused.lines()?[1]["metadata"]["reason"], "dispatch-limit");
+    let grant = ["--max-concurrency", "1", "--grant", "test/unruly=test/unruly", "--print-state", "b"];
+    let granted = run(UNRULY, &jobs, &grant)?.succeeds()?;
+    let state = granted.lines()?.pop().context("a state")?;
+    assert_eq!(state["state"]["global"]["notes"].as_array().map(Vec::len), Some(2), "{state}");
+    run(UNRULY, &jobs, &["--grant", "test/unruly=no/such"])?.refuses(&["--grant", "`no/such`"])?;
+    run(UNRULY, &jobs, &["--grant", "test/unruly"])?.refuses(&["expected two models"])?;
     Ok(())
 }

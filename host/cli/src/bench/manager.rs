@@ -1,0 +1,255 @@
+//! `reductor bench manager`: what queue, workers and results cost, and how the host shares
+//! itself among documents that do not all behave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use reductor_host::{GuestLimits, JobExecutorManager, NativeReducer, Reason, Reducer, Sandbox, Submission};
+use serde_json::json;
+
+use super::report::{Goal, Report, median, percentile};
+use super::workload::{self, JobGoals, counter_rate, forgetful, increment, increments, started, with_workers};
+use super::{Only, machine};
+use crate::build::{self, SourceArgs, ToolchainArgs};
+use crate::{Outcome, plugins};
+
+/// Documents beside one that runs away.
+const NEIGHBOURS: usize = 63;
+/// How long a guest that never ends is let run, in milliseconds.
+const RUNAWAY_MS: u64 = 200;
+const WORKERS: usize = 2;
+const ROUNDS: usize = 3;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    only: Only,
+    #[command(flatten)]
+    toolchain: ToolchainArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+struct Bench {
+    counter: Arc<dyn Reducer>,
+    native: Arc<dyn Reducer>,
+    unruly: Arc<dyn Reducer>,
+}
+
+pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
+    let source = args.source.folder()?;
+    let guests = ["example-reducers/counter", "tests/guests/unruly"];
+    let components = build::guests(&source, &guests, &args.toolchain)?;
+    let sandbox = Sandbox::new(GuestLimits::default())?;
+    let plugin = |at: usize| -> anyhow::Result<Arc<dyn Reducer>> {
+        Ok(Arc::new(plugins::admit(&sandbox, &components[at].path)?))
+    };
+    let native = Arc::new(NativeReducer::<counter::Counter>::new());
+    let bench = Bench { counter: plugin(0)?, native, unruly: plugin(1)? };
+    let goals = JobGoals {
+        cpu: Some(Goal::AtMost(8.0)),
+        rate_one: Some(Goal::AtLeast(100_000.0)),
+        rate_many: Some(Goal::AtLeast(150_000.0)),
+    };
+    type Section<'a> = (&'static [&'static str], &'a dyn Fn(&mut Report) -> anyhow::Result<()>);
+    let sections: [Section<'_>; 9] = [
+        (&["job-cpu-us", "jobs-per-second-1-memory", "jobs-per-second-64-memory"], &|report| {
+            workload::job_cost(report, "", &bench.counter, goals)?;
+            workload::job_cost(report, "-native", &bench.native, JobGoals::default())
+        }),
+        (&["latency-p50-us-memory", "latency-p99-us-memory"], &|report| bench.latency(report)),
+        (&["jobs-per-second-64-workers"], &|report| bench.scaling(report)),
+        (&["late-lane-start-percent"], &|report| bench.late_lane(report)),
+        (&["resident-document-kB"], &|report| bench.residents(report)),
+        (&["runaway-neighbours-percent", "runaway-neighbours-ratio", "runaway-neighbours-p99-ms"], &|report| {
+            bench.neighbours_of_one(report)
+        }),
+        (&["runaway-kill-overshoot-ms"], &|report| bench.overshoot(report)),
+        (&["runaways-as-many-as-workers-percent"], &|report| bench.neighbours_of_many(report)),
+        (&["growth-after-a-million-jobs-mb"], &|report| bench.growth(report)),
+    ];
+    let progress = ProgressBar::new(sections.len() as u64);
+    let mut report = Report::new();
+    for (names, section) in sections {
+        if args.only.wants(names) {
+            progress.set_message(names[0]);
+            section(&mut report)?;
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    report.print(args.json)?;
+    Ok(Outcome::AllWell)
+}
+
+impl Bench {
+    /// From handing in a job to having its result, with nothing else to do.
+    fn latency(&self, report: &mut Report) -> anyhow::Result<()> {
+        let manager = started(&[&self.counter])?;
+        latencies(&manager, 1_000, 64)?;
+        let us = latencies(&manager, 20_000, 64)?;
+        report.add("latency-p50-us-memory", percentile(&us, 50), "us", None);
+        report.add("latency-p99-us-memory", percentile(&us, 99), "us", Some(Goal::AtMost(1_000.0)));
+        Ok(())
+    }
+
+    fn scaling(&self, report: &mut Report) -> anyhow::Result<()> {
+        for workers in [1, 2, 4] {
+            let rates = rounds(|| counter_rate(&with_workers(&[&self.counter], Some(workers))?, 100_000, 64))?;
+            report.add(format!("jobs-per-second-64-workers-{workers}"), rates, "jobs/s", None);
+        }
+        Ok(())
+    }
+
+    /// One job on a document of its own, behind 10,000 on another: when it starts, in percent of
+    /// the whole run.
+    fn late_lane(&self, report: &mut Report) -> anyhow::Result<()> {
+        let share = rounds(|| {
+            let manager = started(&[&self.counter])?;
+            manager.pause()?;
+            let mut submissions = increments(10_000, 1)?;
+            submissions.push(increment(1)?);
+            let mut tickets = manager.enqueue_all(submissions)?;
+            let began = Instant::now();
+            manager.resume()?;
+            tickets.pop().expect("the late one").wait_blocking();
+            let started = began.elapsed();
+            tickets.into_iter().for_each(|ticket| drop(ticket.wait_blocking()));
+            Ok(started.as_secs_f64() / began.elapsed().as_secs_f64() * 100.0)
+        })?;
+        report.add("late-lane-start-percent", share, "%", Some(Goal::AtMost(1.0)));
+        Ok(())
+    }
+
+    fn residents(&self, report: &mut Report) -> anyhow::Result<()> {
+        const DOCUMENTS: usize = 4_000;
+        let manager = forgetful(&[&self.counter])?;
+        workload::run_all(&manager, increments(64, 64)?)?;
+        let before = machine::resident_kb();
+        let documents = (0..DOCUMENTS).map(|number| increment(1_000 + number)).collect::<anyhow::Result<_>>()?;
+        drop(workload::run_all(&manager, documents)?);
+        let grown = machine::resident_kb().saturating_sub(before) as f64;
+        anyhow::ensure!(manager.residents().0 == DOCUMENTS + 64, "documents did not stay alive");
+        report.add("resident-document-kB", grown / DOCUMENTS as f64, "kB", Some(Goal::AtMost(100.0)));
+        Ok(())
+    }
+
+    fn neighbours_of_one(&self, report: &mut Report) -> anyhow::Result<()> {
+        let alone = rounds(|| self.rate_beside(0))?;
+        let beside = rounds(|| self.rate_beside(1))?;
+        let percent = beside / alone * 100.0;
+        report.add("runaway-neighbours-percent", percent, "%", Some(Goal::AtLeast(45.0)));
+        let left = (WORKERS - 1) as f64 / WORKERS as f64;
+        report.add("runaway-neighbours-ratio", percent / 100.0 / left, "x", Some(Goal::AtLeast(0.95)));
+        let us = self.beside(1, |manager| latencies(manager, 10_000, NEIGHBOURS))?;
+        report.add("runaway-neighbours-p99-ms", percentile(&us, 99) / 1_000.0, "ms", Some(Goal::AtMost(50.0)));
+        Ok(())
+    }
+
+    fn neighbours_of_many(&self, report: &mut Report) -> anyhow::Result<()> {
+        let alone = rounds(|| self.rate_beside(0))?;
+        let beside = rounds(|| self.rate_beside(WORKERS))?;
+        let goal = Goal::AtLeast(100.0 / 3.0);
+        report.add("runaways-as-many-as-workers-percent", beside / alone * 100.0, "%", Some(goal));
+        Ok(())
+    }
+
+    /// How long after its timeout a guest that never ends is stopped.
+    fn overshoot(&self, report: &mut Report) -> anyhow::Result<()> {
+        let manager = with_workers(&[&self.unruly], Some(1))?;
+        let mut overshoots = Vec::new();
+        for _ in 0..20 {
+            let result = manager.enqueue(runaway(0)?)?.wait_blocking();
+            let reason = result.metadata.as_ref().and_then(|metadata| metadata.reason);
+            anyhow::ensure!(reason == Some(Reason::Timeout), "a runaway ended otherwise: {:?}", result.error_message);
+            overshoots.push(result.duration.us as f64 / 1_000.0 - RUNAWAY_MS as f64);
+        }
+        report.add("runaway-kill-overshoot-ms", median(overshoots), "ms", Some(Goal::AtMost(10.0)));
+        Ok(())
+    }
+
+    /// How much more memory the process has after a million jobs, the log apart.
+    fn growth(&self, report: &mut Report) -> anyhow::Result<()> {
+        const CHUNK: usize = 50_000;
+        let manager = forgetful(&[&self.counter])?;
+        let chunk = || -> anyhow::Result<()> { counter_rate(&manager, CHUNK, 64).map(drop) };
+        (0..4).try_for_each(|_| chunk())?;
+        let before = machine::resident_kb() as f64;
+        (0..1_000_000 / CHUNK).try_for_each(|_| chunk())?;
+        let grown = machine::resident_kb() as f64 - before;
+        report.add("growth-after-a-million-jobs-mb", grown / 1_000.0, "MB", Some(Goal::AtMost(5.0)));
+        Ok(())
+    }
+
+    /// Counter jobs a second, beside so many documents that run away again and again.
+    fn rate_beside(&self, runaways: usize) -> anyhow::Result<f64> {
+        self.beside(runaways, |manager| counter_rate(manager, 200_000, NEIGHBOURS))
+    }
+
+    /// Measures something while so many documents run away, each again after each timeout.
+    fn beside<T>(
+        &self,
+        runaways: usize,
+        measure: impl FnOnce(&JobExecutorManager) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let manager = with_workers(&[&self.counter, &self.unruly], Some(WORKERS))?;
+        let over = AtomicBool::new(false);
+        // The first timeouts are how the host finds out.
+        let first = (0..runaways).map(|document| Ok(manager.enqueue(runaway(document)?)?));
+        let first = first.collect::<anyhow::Result<Vec<_>>>()?;
+        first.into_iter().for_each(|ticket| drop(ticket.wait_blocking()));
+        let measured = std::thread::scope(|scope| {
+            let (manager, over) = (&manager, &over);
+            for document in 0..runaways {
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        let submitted = runaway(document).map(|submission| manager.enqueue(submission));
+                        let Ok(Ok(ticket)) = submitted else { return };
+                        ticket.wait_blocking();
+                    }
+                });
+            }
+            let measured = measure(manager);
+            over.store(true, Ordering::Relaxed);
+            measured
+        });
+        let began = Instant::now();
+        manager.stop_blocking(reductor_host::Stop::Interrupt);
+        anyhow::ensure!(began.elapsed() < Duration::from_secs(1), "the host did not stop at once");
+        measured
+    }
+}
+
+/// A job that never ends by itself.
+fn runaway(document: usize) -> anyhow::Result<Submission> {
+    let text = json!({
+        "documentId": format!("runaway-{document}"),
+        "documentType": "test/unruly",
+        "actions": [{ "type": "SPIN" }],
+        "config": { "jobTimeout": RUNAWAY_MS, "maxRetries": 0 },
+    });
+    Ok(Submission::from_json(&text.to_string())?)
+}
+
+/// Microseconds from handing in a job to having its result, one job at a time.
+fn latencies(manager: &JobExecutorManager, jobs: usize, documents: usize) -> anyhow::Result<Vec<f64>> {
+    let mut us = Vec::with_capacity(jobs);
+    for number in 0..jobs {
+        let submission = increment(number % documents)?;
+        let began = Instant::now();
+        let result = manager.enqueue(submission)?.wait_blocking();
+        us.push(began.elapsed().as_secs_f64() * 1e6);
+        anyhow::ensure!(result.success, "a counter job failed");
+    }
+    Ok(us)
+}
+
+/// The median of some rounds.
+fn rounds(round: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+    Ok(median(std::iter::repeat_with(round).take(ROUNDS).collect::<anyhow::Result<Vec<_>>>()?))
+}

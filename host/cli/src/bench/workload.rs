@@ -1,0 +1,146 @@
+//! Work that more than one bench gives to a host.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use reductor_host::{
+    ActionId, Append, EventBus, ExecutorConfig, Head, JobExecutorManager, JobExecutorManagerConfig, JobResult, LaneKey,
+    MemoryStore, OperationStore, Reducer, Reducers, Retention, Scope, StoreError, StoredOperation, Submission, Ticket,
+};
+use serde_json::json;
+
+use super::machine;
+use super::report::{Goal, Report, median};
+
+/// How often a figure of throughput is measured.
+const ROUNDS: usize = 3;
+const COUNTER_JOBS: usize = 100_000;
+
+/// A manager that runs, with as many workers as the machine has cores.
+pub(super) fn started(reducers: &[&Arc<dyn Reducer>]) -> anyhow::Result<JobExecutorManager> {
+    with_workers(reducers, None)
+}
+
+/// A manager that runs.
+pub(super) fn with_workers(
+    reducers: &[&Arc<dyn Reducer>],
+    workers: Option<usize>,
+) -> anyhow::Result<JobExecutorManager> {
+    let config = JobExecutorManagerConfig { max_concurrency: workers, ..JobExecutorManagerConfig::default() };
+    let config = ExecutorConfig { manager: config, ..ExecutorConfig::default() };
+    manager(reducers, config, Arc::new(MemoryStore::new()))
+}
+
+/// A manager that keeps neither operations nor results: what its memory grows by is its own.
+pub(super) fn forgetful(reducers: &[&Arc<dyn Reducer>]) -> anyhow::Result<JobExecutorManager> {
+    let retention = Retention { results_max: 0, ..Retention::default() };
+    let config = ExecutorConfig { retention, ..ExecutorConfig::default() };
+    manager(reducers, config, Arc::new(Forgetful::default()))
+}
+
+fn manager(
+    reducers: &[&Arc<dyn Reducer>],
+    config: ExecutorConfig,
+    store: Arc<dyn OperationStore>,
+) -> anyhow::Result<JobExecutorManager> {
+    let registry = Reducers::new();
+    for reducer in reducers {
+        registry.register(Arc::clone(reducer));
+    }
+    let manager = JobExecutorManager::new(config, Arc::new(registry), store, EventBus::new(1));
+    manager.start(None)?;
+    Ok(manager)
+}
+
+/// A log that knows only where each document stands.
+#[derive(Default)]
+struct Forgetful(RwLock<HashMap<LaneKey, Arc<Head>>>);
+
+impl OperationStore for Forgetful {
+    fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, StoreError> {
+        Ok(self.0.read().unwrap_or_else(PoisonError::into_inner).get(lane).cloned())
+    }
+
+    fn append(&self, append: Append) -> Result<(), StoreError> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(append.lane, Arc::new(append.head));
+        Ok(())
+    }
+
+    fn operations(&self, _: &LaneKey, _: u64, _: usize) -> Result<Vec<StoredOperation>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn operation_of(&self, _: &LaneKey, _: &Scope, _: &ActionId) -> Result<Option<StoredOperation>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// A job of one action that counts up, on one of so many documents.
+pub(super) fn increment(document: usize) -> anyhow::Result<Submission> {
+    let text = json!({
+        "documentId": format!("document-{document}"),
+        "documentType": "example/counter",
+        "actions": [{ "type": "INCREMENT", "input": { "by": 1 } }],
+    });
+    Ok(Submission::from_json(&text.to_string())?)
+}
+
+/// So many of them, over so many documents in turn.
+pub(super) fn increments(jobs: usize, documents: usize) -> anyhow::Result<Vec<Submission>> {
+    (0..jobs).map(|number| increment(number % documents)).collect()
+}
+
+/// Hands in all submissions, one by one, then waits for all results.
+pub(super) fn run_all(
+    manager: &JobExecutorManager,
+    submissions: Vec<Submission>,
+) -> anyhow::Result<Vec<Arc<JobResult>>> {
+    let tickets =
+        submissions.into_iter().map(|submission| manager.enqueue(submission)).collect::<Result<Vec<_>, _>>()?;
+    Ok(tickets.into_iter().map(Ticket::wait_blocking).collect())
+}
+
+/// Hands in counter jobs and returns how many were done in a second.
+pub(super) fn counter_rate(manager: &JobExecutorManager, jobs: usize, documents: usize) -> anyhow::Result<f64> {
+    let submissions = increments(jobs, documents)?;
+    let began = Instant::now();
+    let results = run_all(manager, submissions)?;
+    let rate = jobs as f64 / began.elapsed().as_secs_f64();
+    anyhow::ensure!(results.iter().all(|result| result.success), "a counter job failed");
+    Ok(rate)
+}
+
+/// What a counter job should cost, and how many there should be.
+#[derive(Clone, Copy, Default)]
+pub(super) struct JobGoals {
+    pub(super) cpu: Option<Goal>,
+    pub(super) rate_one: Option<Goal>,
+    pub(super) rate_many: Option<Goal>,
+}
+
+/// CPU time and throughput of a job of one action, on one document and on 64.
+pub(super) fn job_cost(
+    report: &mut Report,
+    suffix: &str,
+    reducer: &Arc<dyn Reducer>,
+    goals: JobGoals,
+) -> anyhow::Result<()> {
+    for (documents, name, cpu_goal, rate_goal) in
+        [(1, "-1", None, goals.rate_one), (64, "", goals.cpu, goals.rate_many)]
+    {
+        let (mut cpu, mut rate) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let manager = started(&[reducer])?;
+            let submissions = increments(COUNTER_JOBS, documents)?;
+            let (cpu_before, began) = (machine::cpu_time(), Instant::now());
+            let results = run_all(&manager, submissions)?;
+            rate.push(COUNTER_JOBS as f64 / began.elapsed().as_secs_f64());
+            cpu.push((machine::cpu_time() - cpu_before).as_secs_f64() * 1e6 / COUNTER_JOBS as f64);
+            anyhow::ensure!(results.iter().all(|result| result.success), "a counter job failed");
+        }
+        report.add(format!("job-cpu-us{name}{suffix}"), median(cpu), "us", cpu_goal);
+        report.add(format!("jobs-per-second-{documents}-memory{suffix}"), median(rate), "jobs/s", rate_goal);
+    }
+    Ok(())
+}

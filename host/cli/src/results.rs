@@ -1,0 +1,116 @@
+//! Prints the results of jobs as they come.
+
+use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+use reductor_host::{Event, JobExecutorManager, JobResult, Received, Subscription, Ticket};
+
+/// Writes results to standard output, a line each, from more than one thread.
+pub(crate) struct Printer<'a> {
+    progress: &'a ProgressBar,
+    out: Mutex<Out>,
+}
+
+struct Out {
+    stdout: BufWriter<Stdout>,
+    tally: Tally,
+}
+
+/// What the jobs came to.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Tally {
+    done: u64,
+    pub(crate) failed: u64,
+}
+
+impl<'a> Printer<'a> {
+    pub(crate) fn new(progress: &'a ProgressBar) -> Self {
+        let out = Out { stdout: BufWriter::new(std::io::stdout()), tally: Tally::default() };
+        Self { progress, out: Mutex::new(out) }
+    }
+
+    /// Prints the results of tickets, in their order; whatever is ready goes out at once.
+    pub(crate) fn print_submitted(&self, tickets: &Receiver<Ticket>) -> anyhow::Result<()> {
+        loop {
+            let ticket = match tickets.try_recv() {
+                Ok(ticket) => ticket,
+                Err(TryRecvError::Disconnected) => return Ok(()),
+                Err(TryRecvError::Empty) => {
+                    self.lock().stdout.flush()?;
+                    match tickets.recv() {
+                        Ok(ticket) => ticket,
+                        Err(_) => return Ok(()),
+                    }
+                }
+            };
+            self.print(&ticket.wait_blocking())?;
+            self.progress.inc(1);
+        }
+    }
+
+    /// Prints the results of jobs that reducers dispatched, until the manager stops.
+    pub(crate) fn print_dispatched(
+        &self,
+        manager: &JobExecutorManager,
+        mut events: Subscription,
+    ) -> anyhow::Result<()> {
+        while let Some(received) = events.recv_blocking() {
+            let event = match received {
+                Received::Event(event) => event,
+                Received::Missed(count) => {
+                    eprintln!("warning: missed {count} events; results of dispatched jobs may be missing");
+                    continue;
+                }
+            };
+            let result = match &*event {
+                Event::ExecutorStopped(_) => return Ok(()),
+                Event::JobCompleted(completed) => Some(completed.result.clone()),
+                Event::JobFailed(failed) if !failed.will_retry => {
+                    // Its result comes right after the event.
+                    manager.watch(&failed.job.id).ok().map(Ticket::wait_blocking)
+                }
+                _ => None,
+            };
+            let dispatched =
+                |result: &JobResult| result.metadata.as_ref().is_some_and(|metadata| metadata.causation.is_some());
+            if let Some(result) = result.filter(|result| dispatched(result)) {
+                self.print(&result)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes out what is left, and says what all came to.
+    pub(crate) fn finish(&self) -> anyhow::Result<Tally> {
+        let mut out = self.lock();
+        out.stdout.flush()?;
+        Ok(out.tally)
+    }
+
+    fn print(&self, result: &JobResult) -> anyhow::Result<()> {
+        let mut out = self.lock();
+        out.tally.done += 1;
+        out.tally.failed += u64::from(!result.success);
+        serde_json::to_writer(&mut out.stdout, result).context("a result could not be printed")?;
+        out.stdout.write_all(b"\n")?;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tally {
+    /// For people; scripts have the results.
+    pub(crate) fn summarise(&self, took: Duration) {
+        if std::io::stderr().is_terminal() {
+            let rate = self.done as f64 / took.as_secs_f64();
+            eprintln!("{} jobs, {} failed, {rate:.0} jobs/s", self.done, self.failed);
+        }
+    }
+}
