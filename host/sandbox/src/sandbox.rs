@@ -17,8 +17,8 @@ use crate::limits::GuestLimits;
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 
 /// Core instances, memories and tables that one component may have. A component that
-/// `wit-component` makes from a Rust guest has four, two and two at the most; guests that
-/// bring an interpreter have a few more.
+/// `wit-component` makes from a Rust guest has up to four, one and two; guests that bring an
+/// interpreter have a few more.
 const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 20;
 const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
 const TABLES_PER_COMPONENT_MAX: u32 = 10;
@@ -123,6 +123,8 @@ fn config(limits: &GuestLimits, allocation: Allocation) -> Config {
     config
 }
 
+/// Room for as many documents of Rust guests as the limits say: all 8,448 of the default are
+/// there, and within the 65,530 mappings that Linux gives a process.
 fn pool(limits: &GuestLimits) -> PoolingAllocationConfig {
     let instances = limits.instances_max;
     let mut pool = PoolingAllocationConfig::new();

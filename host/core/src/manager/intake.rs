@@ -1,7 +1,7 @@
 //! How submissions become jobs in the queue, and how jobs leave it again unexecuted.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use super::shared::{Pending, Shared, Waiting};
 use super::ticket::Ticket;
@@ -234,7 +234,7 @@ struct Batch {
 }
 
 /// Whether the queue takes all that is new.
-fn check_room(waiting: &MutexGuard<'_, Waiting>, arrivals: &[Arrival]) -> Result<(), BatchRefusal> {
+fn check_room(waiting: &Waiting, arrivals: &[Arrival]) -> Result<(), BatchRefusal> {
     let new = arrivals.iter().enumerate().filter_map(|(position, arrival)| match arrival {
         Arrival::New(new) => Some((position, new)),
         Arrival::Known(_) | Arrival::Twin(_) => None,

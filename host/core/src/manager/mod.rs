@@ -1,9 +1,11 @@
 //! The manager: takes submissions in, and has worker threads execute them.
 
 mod config;
+mod doorbell;
 mod intake;
 mod journey;
 mod shared;
+mod sync;
 mod ticket;
 mod worker;
 
@@ -141,9 +143,7 @@ impl JobExecutorManager {
     /// The same, blocking the thread.
     pub fn stop_blocking(&self, how: Stop) {
         if self.shared.begin_stop(how).is_some() {
-            let waiting = self.shared.lock();
-            let stopping = |_: &mut _| self.shared.roll.phase() == Phase::Stopping;
-            drop(self.shared.ended.wait_while(waiting, stopping).unwrap_or_else(PoisonError::into_inner));
+            self.shared.waiting.wait_while(|_| self.shared.roll.phase() == Phase::Stopping);
         }
     }
 
@@ -165,9 +165,7 @@ impl JobExecutorManager {
 
     /// The same, blocking the thread.
     pub fn wait_until_idle_blocking(&self) {
-        let waiting = self.shared.lock();
-        let has_work = |waiting: &mut Waiting| self.shared.has_work(waiting);
-        drop(self.shared.ended.wait_while(waiting, has_work).unwrap_or_else(PoisonError::into_inner));
+        self.shared.waiting.wait_while(|waiting| self.shared.has_work(waiting));
     }
 
     /// Starts no more jobs from now on. Those that run end in their own time.
@@ -191,13 +189,13 @@ impl JobExecutorManager {
     ///
     /// [`NotStarted`]. Resuming a manager that runs is harmless.
     pub fn resume(&self) -> Result<(), NotStarted> {
-        let _waiting = self.shared.lock();
+        let waiting = self.shared.lock();
         match self.shared.roll.phase() {
             Phase::Paused => self.shared.roll.set_phase(Phase::Running),
             Phase::Running => {}
             Phase::Stopped | Phase::Stopping => return Err(NotStarted),
         }
-        self.shared.work.notify_all();
+        self.shared.waiting.ring_all(waiting);
         Ok(())
     }
 
@@ -308,9 +306,9 @@ impl JobExecutorManager {
     ///
     /// If the manager goes by the machine's clock.
     pub fn advance_clock(&self, by: Duration) {
-        let _waiting = self.shared.lock();
+        let waiting = self.shared.lock();
         self.shared.config.clock.advance(by);
-        self.shared.work.notify_all();
+        self.shared.waiting.ring_all(waiting);
     }
 
     fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -353,7 +351,7 @@ impl Shared {
         }
         let (sender, stopped) = oneshot::channel();
         waiting.stopped.push(sender);
-        self.work.notify_all();
+        self.waiting.ring_all(waiting);
         Some(stopped)
     }
 }

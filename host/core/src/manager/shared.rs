@@ -1,12 +1,13 @@
 //! What the manager and its workers share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::config::{Defaults, ExecutorConfig};
+use super::doorbell::{Doorbell, Guard};
 use crate::dispatch::Lineage;
 use crate::event::{EventBus, JobListener};
 use crate::ids::DocumentType;
@@ -34,24 +35,14 @@ pub(super) struct Shared {
     /// wait misses the change.
     pub(super) roll: Roll,
     pub(super) suspects: Suspects,
-    waiting: Mutex<Waiting>,
-    /// Counts the jobs that came, for workers that look out for the next.
-    pub(super) arrivals: AtomicU64,
+    pub(super) waiting: Doorbell<Waiting>,
     /// Whether a lane waits for its turn, as far as the last worker at the queue saw.
     pub(super) others_wait: AtomicBool,
-    /// Wakes idle workers; waits on `waiting`.
-    pub(super) work: Condvar,
-    /// Wakes threads that wait for the manager to stop, or to have no jobs; waits on `waiting`.
-    pub(super) ended: Condvar,
 }
 
 /// The queue, and what its lock protects besides.
 pub(super) struct Waiting {
     pub(super) queue: Queue<DocumentType, Pending>,
-    /// Workers that wait for [`Shared::work`].
-    pub(super) idle_workers: usize,
-    /// Whether a worker looks for the next turn without waiting; it needs no wake-up.
-    pub(super) searching: bool,
     /// Workers that have not ended.
     pub(super) workers: usize,
     /// Whether the jobs that run while the manager stops are let finish.
@@ -99,26 +90,21 @@ impl Shared {
             records: Records::new(config.retention),
             roll: Roll::new(),
             suspects: Suspects::default(),
-            waiting: Mutex::new(Waiting {
+            waiting: Doorbell::new(Waiting {
                 queue: Queue::new(config.limits.queue_depth_max),
-                idle_workers: 0,
-                searching: false,
                 workers: 0,
                 graceful: true,
                 interrupt: Arc::new(AtomicBool::new(false)),
                 stopped: Vec::new(),
                 idle: Vec::new(),
             }),
-            arrivals: AtomicU64::new(0),
             others_wait: AtomicBool::new(false),
-            work: Condvar::new(),
-            ended: Condvar::new(),
             config,
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> Guard<'_, Waiting> {
+        self.waiting.lock()
     }
 
     /// Tells those who wait for it that there are no jobs, if there are none.
@@ -130,18 +116,15 @@ impl Shared {
             // Whoever waited may have gone.
             let _ = waits.send(());
         }
-        self.ended.notify_all();
+        self.waiting.tell_changed();
     }
 
-    /// Lets go of the queue after new turns came, and wakes a worker for them if none is awake
-    /// to take them. A worker that takes one of several wakes the next.
-    pub(super) fn arrived(&self, waiting: MutexGuard<'_, Waiting>) {
-        let wake = waiting.queue.has_turn() && waiting.idle_workers > 0 && !waiting.searching;
-        self.others_wait.store(waiting.queue.has_turn(), Ordering::Relaxed);
-        self.arrivals.fetch_add(1, Ordering::Relaxed);
-        drop(waiting);
-        if wake {
-            self.work.notify_one();
+    /// Lets go of the queue after jobs or turns came.
+    pub(super) fn arrived(&self, waiting: Guard<'_, Waiting>) {
+        let has_turn = waiting.queue.has_turn();
+        self.others_wait.store(has_turn, Ordering::Relaxed);
+        if has_turn {
+            self.waiting.ring(waiting);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What a worker thread does: takes lanes in turn.
 
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::doorbell::Look;
 use super::journey::Outcome;
 use super::shared::{Pending, Run, Shared, Waiting};
 use crate::event::{Event, ExecutorStoppedEvent};
@@ -18,8 +18,6 @@ const TURN_JOBS_MAX: usize = 32;
 const TURN_JOBS_SHARED: usize = 4;
 /// How long a lane may keep a worker while others wait; a job that has begun is not cut short.
 const TURN_TIME_MAX: Duration = Duration::from_millis(2);
-/// How often an idle worker looks for a new job before it sleeps.
-const SEARCH_SPINS: u32 = 500;
 
 impl Shared {
     /// Takes turns until the manager stops. The last worker of a run ends it.
@@ -78,36 +76,24 @@ impl Shared {
     /// Waits for a lane to work on; `None` when the manager stops.
     fn next_turn(&self, run: &Run) -> Option<Turn<Pending>> {
         let clock = &self.config.clock;
-        let mut searched = false;
-        let mut waiting = self.lock();
-        loop {
+        self.waiting.wait(|waiting| {
             let phase = self.roll.phase();
             if phase == Phase::Stopping || run.called_off.load(Ordering::Relaxed) {
-                return None;
+                return Look::Found { work: None, more: false };
             }
-            let running = phase == Phase::Running;
-            if running && let Some(turn) = self.take(run, &mut waiting) {
+            if phase != Phase::Running {
+                return Look::Nothing { wake_after: None, look_out: false };
+            }
+            match self.take(run, waiting) {
                 // Several lanes may have come at once, and one worker was woken.
-                if waiting.queue.has_turn() && waiting.idle_workers > 0 {
-                    self.work.notify_one();
+                Some(turn) => Look::Found { work: Some(turn), more: waiting.queue.has_turn() },
+                None => {
+                    let next = waiting.queue.next_wake().filter(|_| clock.runs());
+                    let wake_after = next.map(|moment| moment.saturating_sub(clock.elapsed()));
+                    Look::Nothing { wake_after, look_out: true }
                 }
-                return Some(turn);
             }
-            if running && !searched && !waiting.searching {
-                searched = true;
-                waiting = self.search(waiting);
-                continue;
-            }
-            waiting.idle_workers += 1;
-            waiting = match waiting.queue.next_wake().filter(|_| running && clock.runs()) {
-                Some(moment) => {
-                    let pause = moment.saturating_sub(clock.elapsed());
-                    self.work.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-            };
-            waiting.idle_workers -= 1;
-        }
+        })
     }
 
     fn take(&self, run: &Run, waiting: &mut Waiting) -> Option<Turn<Pending>> {
@@ -119,36 +105,14 @@ impl Shared {
         turn
     }
 
-    /// Looks out for a new job for a moment before its caller goes to sleep: when jobs come one
-    /// by one, putting a thread to sleep and waking it costs more than running them. One
-    /// worker at a time does so.
-    fn search<'a>(&'a self, mut waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
-        waiting.searching = true;
-        let seen = self.arrivals.load(Ordering::Relaxed);
-        drop(waiting);
-        for _ in 0..SEARCH_SPINS {
-            if self.arrivals.load(Ordering::Relaxed) != seen {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        // Whoever pushed a job meanwhile did so under the lock and left it to this worker,
-        // which looks into the queue again before it sleeps.
-        let mut waiting = self.lock();
-        waiting.searching = false;
-        waiting
-    }
-
     fn end_turn(&self, turn: Turn<Pending>, rest: Rest) {
         let mut waiting = self.lock();
         waiting.queue.put_back(turn, rest);
+        self.tell_if_idle(&mut waiting);
         // This worker takes the next turn itself; another one must learn of the new moment to
         // wake at, in case this one is busy by then.
-        let wake = matches!(rest, Rest::Until(_)) && waiting.idle_workers > 0;
-        self.tell_if_idle(&mut waiting);
-        drop(waiting);
-        if wake {
-            self.work.notify_one();
+        if matches!(rest, Rest::Until(_)) {
+            self.waiting.ring(waiting);
         }
     }
 
@@ -175,6 +139,6 @@ impl Shared {
             // Whoever waited may have gone.
             let _ = waits.send(());
         }
-        self.ended.notify_all();
+        self.waiting.tell_changed();
     }
 }
