@@ -103,7 +103,7 @@ fn several_jobs_that_come_at_once_wake_as_many_workers_as_they_need() {
         };
         let workers = [bell.clone(), bell.clone()].map(|bell| thread::spawn(move || together(bell)));
         bring(&bell, &[1, 2]);
-        workers.map(|worker| worker.join().expect("no worker panics"));
+        workers.into_iter().for_each(|worker| worker.join().expect("no worker panics"));
     });
 }
 
