@@ -38,12 +38,25 @@ pub(crate) fn compile(cargo: &Cargo, guests: &[&Guest], run: &Run<'_>, log: &Log
     })?;
     if !ended.status.success() {
         let packages: Vec<_> = guests.iter().map(|guest| format!("`{}`", guest.package)).collect();
-        return Err(BuildError::Compile { packages: packages.join(", "), status: ended.status, output: ended.tail });
+        return Err(BuildError::Compile {
+            packages: packages.join(", "),
+            status: ended.status,
+            hint: hint(&ended.tail),
+            output: (!log.is_callers()).then_some(ended.tail),
+        });
     }
     let module_of = |guest: &&Guest| {
         modules.get(&guest.manifest).cloned().ok_or_else(|| BuildError::NoModule { package: guest.package.clone() })
     };
     guests.iter().map(module_of).collect()
+}
+
+/// What the compiler's words do not say: which of the author's lines is one too many.
+fn hint(output: &str) -> Option<&'static str> {
+    let exported_twice = output.lines().any(|line| {
+        line.contains("reductor:reducer/") && (line.contains("already defined") || line.contains("duplicate symbol"))
+    });
+    exported_twice.then_some("`reductor_guest::export!` may be invoked once, in the crate that is built")
 }
 
 fn command(cargo: &Cargo, guests: &[&Guest], run: &Run<'_>) -> Command {
@@ -120,6 +133,19 @@ mod tests {
             "a macro that prints",
         ] {
             assert_eq!(module_in(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_second_export_is_explained_and_nothing_else() {
+        let second = "error: symbol `cabi_post_reductor:reducer/model@1.0.0#describe` is already defined";
+        let linked = "rust-lld: error: duplicate symbol: reductor:reducer/model@1.0.0#describe";
+        for output in [second, linked] {
+            let expected = "`reductor_guest::export!` may be invoked once, in the crate that is built";
+            assert_eq!(hint(&format!("   Compiling x\n{output}\n  --> src/lib.rs:54:1")), Some(expected));
+        }
+        for output in ["", "error: symbol `main` is already defined", "reductor:reducer/model\nalready defined"] {
+            assert_eq!(hint(output), None, "{output}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wit_component::{ComponentEncoder, metadata};
 
 use crate::error::chain;
-use crate::{BuildError, ComponentError};
+use crate::{BuildError, Cause, ComponentError};
 
 /// Turns the core module of a guest into a component.
 ///
@@ -15,7 +15,7 @@ use crate::{BuildError, ComponentError};
 /// a valid component; whether it is of world `reducer` is for the host to say. The same
 /// module gives the same bytes.
 pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, ComponentError> {
-    let not_a_module = |source: Box<_>| ComponentError::NotAModule { source };
+    let not_a_module = |cause: Box<_>| ComponentError::NotAModule { cause };
     let (_, described) = metadata::decode(core_module).map_err(|error| not_a_module(error.into()))?;
     // A module without a description would become a component with nothing in it.
     if described.resolve.worlds[described.world].exports.is_empty() {
@@ -27,14 +27,14 @@ pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, ComponentError> {
 }
 
 /// Sorts the encoder's reasons, which are texts only.
-fn explain(source: crate::error::Cause) -> ComponentError {
-    let text = chain(&source);
+fn explain(cause: Cause) -> ComponentError {
+    let text = chain(&cause);
     if text.contains("failed to find export of") {
-        ComponentError::ExportMissing { source }
+        ComponentError::ExportMissing { cause }
     } else if ["failed to resolve import", "failed to satisfy import"].iter().any(|part| text.contains(part)) {
-        ComponentError::ImportUnknown { source }
+        ComponentError::ImportUnknown { cause }
     } else {
-        ComponentError::Encode { source }
+        ComponentError::Encode { cause }
     }
 }
 

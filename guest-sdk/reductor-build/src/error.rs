@@ -1,13 +1,14 @@
 //! What can go wrong on the way from a guest crate to a component, and whose turn it is.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 /// A component that was not built.
 ///
 /// The message is meant to be read by the author of the guest: it names the crate or the
-/// file and says what to change.
+/// file and says what to change. What it repeats of an inner reason is not a `source` as
+/// well, or whoever prints the chain would print it twice.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -43,15 +44,16 @@ pub enum BuildError {
 
     /// The author's crate produces no WebAssembly module.
     #[error(
-        "crate `{package}` does not produce a WebAssembly module: add these lines to {}\n\n\
-         [lib]\ncrate-type = [\"cdylib\"]\n",
-        manifest.display()
+        "crate `{package}` does not produce a WebAssembly module: {}",
+        lib.advice(manifest)
     )]
     NotCdylib {
         /// The name of the guest.
         package: String,
         /// Its manifest.
         manifest: PathBuf,
+        /// Whether the manifest has a section that can be changed.
+        lib: LibSection,
     },
 
     /// The machine cannot compile for WebAssembly.
@@ -73,14 +75,17 @@ pub enum BuildError {
     },
 
     /// The author's code does not compile, or a dependency could not be fetched.
-    #[error("cargo could not build {packages} ({status}):\n{output}")]
+    #[error("cargo could not build {packages} ({status}){}{}", after("; ", hint), after(":\n", output))]
     Compile {
         /// The guests of this invocation.
         packages: String,
         /// How cargo ended.
         status: ExitStatus,
-        /// The last lines that cargo wrote.
-        output: String,
+        /// What we make of the compiler's words, where they say too little.
+        hint: Option<&'static str>,
+        /// The last lines that cargo wrote, unless
+        /// [`on_line`](crate::BuildOptions::on_line) has had them all.
+        output: Option<String>,
     },
 
     /// Cargo succeeded and reported no module for the guest.
@@ -91,12 +96,12 @@ pub enum BuildError {
     },
 
     /// The author's module is not a component in the making.
-    #[error("crate `{package}` compiles, but is no component: {source}")]
+    #[error("crate `{package}` compiles, but is no component: {reason}")]
     Component {
         /// The name of the guest.
         package: String,
         /// What is wrong with the module.
-        source: ComponentError,
+        reason: ComponentError,
     },
 
     /// The disk refused.
@@ -119,51 +124,68 @@ impl BuildError {
     }
 }
 
+/// Whether a manifest has a section `[lib]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LibSection {
+    /// A second one would break the manifest: the one that is there has to change.
+    Present,
+    /// It can be added.
+    Missing,
+}
+
+impl LibSection {
+    /// What makes the crate of `manifest` a guest that can also be tested and linked natively.
+    fn advice(self, manifest: &Path) -> String {
+        let (manifest, line) = (manifest.display(), "crate-type = [\"cdylib\", \"rlib\"]");
+        match self {
+            Self::Present => format!("in the [lib] of {manifest}, set {line}"),
+            Self::Missing => format!("add these lines to {manifest}\n\n[lib]\n{line}\n"),
+        }
+    }
+}
+
 /// A core module that could not be made a component.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComponentError {
     /// The bytes are something else: text, a component already, or damaged.
-    #[error("not a WebAssembly core module ({})", chain(source))]
+    #[error("not a WebAssembly core module ({})", chain(cause))]
     NotAModule {
         /// What the decoder met.
-        source: Cause,
+        cause: Cause,
     },
 
     /// The module says nothing of its interface, or only of what it imports.
-    #[error(
-        "the module exports no interface; the crate must invoke the export macro of the guest \
-         SDK (for bindings of `wit-bindgen`: `export!`) exactly once"
-    )]
+    #[error("the crate exports no model; add `reductor_guest::export!(YourModel);`")]
     NothingExported,
 
     /// The module declares an interface and does not implement all of it.
     #[error(
         "an exported function is missing ({}); invoke the export macro of the guest SDK in the \
          crate that is built, and keep one version of the SDK in the dependency tree",
-        chain(source)
+        chain(cause)
     )]
     ExportMissing {
         /// Which one.
-        source: Cause,
+        cause: Cause,
     },
 
     /// The module asks for functions that no host offers.
     #[error(
         "it imports what the host does not offer ({}); a dependency expects an operating system, \
          JavaScript or a C library: switch that dependency's feature off, or replace it",
-        chain(source)
+        chain(cause)
     )]
     ImportUnknown {
         /// Which one.
-        source: Cause,
+        cause: Cause,
     },
 
     /// Anything else, in the words of `wit-component`.
-    #[error("it could not be encoded ({})", chain(source))]
+    #[error("it could not be encoded ({})", chain(cause))]
     Encode {
         /// What the encoder met.
-        source: Cause,
+        cause: Cause,
     },
 }
 
@@ -180,6 +202,11 @@ pub(crate) fn chain(cause: &Cause) -> String {
         next = error.source();
     }
     text
+}
+
+/// `text` behind what separates it from the text before, or nothing.
+fn after(separator: &str, text: &Option<impl AsRef<str>>) -> String {
+    text.as_ref().map(|text| format!("{separator}{}", text.as_ref())).unwrap_or_default()
 }
 
 fn list(items: &[String]) -> String {

@@ -12,8 +12,10 @@
 //! 4. with [`InstallPolicy::Allowed`], on Debian, as root: the same after `apt-get install`;
 //! 5. else [`BuildError::NoToolchain`] lists the ways.
 //!
-//! Guests are compiled in the release profile: for speed unless the author's workspace says
-//! otherwise, with their function names, so that the host can name them in backtraces.
+//! Guests are compiled in the release profile: for speed, and with `overflow-checks`, so that
+//! arithmetic which panics in `cargo test` panics in the component too instead of wrapping.
+//! What the author's workspace says in its `[profile.release]` wins over both. Their function
+//! names are kept, so that the host can name them in backtraces.
 //!
 //! # In a build script
 //!
@@ -50,7 +52,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 pub use crate::component::componentize;
-pub use crate::error::{BuildError, Cause, ComponentError};
+pub use crate::error::{BuildError, Cause, ComponentError, LibSection};
 pub use crate::options::{BuildOptions, DebugInfo};
 pub use crate::plan::{InstallPolicy, Toolchain};
 
@@ -207,7 +209,7 @@ fn build_together(
 fn finish(guest: &Guest, module: &Path, out: &Path, toolchain: &Toolchain) -> Result<Component, BuildError> {
     let core_module = fs::read(module).map_err(BuildError::io("read", module))?;
     let bytes = componentize(&core_module)
-        .map_err(|source| BuildError::Component { package: guest.package.clone(), source })?;
+        .map_err(|reason| BuildError::Component { package: guest.package.clone(), reason })?;
     let path = std::path::absolute(out).map_err(BuildError::io("find", out))?;
     component::write_if_changed(&path, &bytes)?;
     Ok(Component {

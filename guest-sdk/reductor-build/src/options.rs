@@ -59,7 +59,8 @@ impl BuildOptions {
     }
 
     /// Calls `on_line` with each line that the build has to say, while it runs and without
-    /// the line break. A first build takes a minute or two.
+    /// the line break. A first build takes a minute or two. What the compiler said to it is
+    /// not repeated in [`BuildError::Compile`](crate::BuildError::Compile).
     pub fn on_line(mut self, on_line: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.log = Log::to(on_line);
         self

@@ -23,6 +23,11 @@ impl Log {
         Self(Some(Arc::new(on_line)))
     }
 
+    /// Whether the caller has every line already, so that no error need repeat it.
+    pub(crate) fn is_callers(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Passes one line on, without its line break.
     pub(crate) fn line(&self, line: &str) {
         match &self.0 {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::install::Cargo;
 use crate::process::{self, Log};
-use crate::{BuildError, DebugInfo};
+use crate::{BuildError, DebugInfo, LibSection};
 
 /// A crate that is to become a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,25 +53,36 @@ pub(crate) fn inspect(cargo: &Cargo, manifest: &Path) -> Result<Guest, BuildErro
         return Err(unreadable(ended.tail));
     }
     let metadata: Metadata = serde_json::from_str(&json).map_err(|error| unreadable(error.to_string()))?;
-    guest_of(metadata, manifest)
+    guest_of(metadata, manifest, lib_section(manifest))
 }
 
-fn guest_of(metadata: Metadata, manifest: &Path) -> Result<Guest, BuildError> {
+/// Whether the manifest, which cargo has read already, has a `[lib]`.
+fn lib_section(manifest: &Path) -> LibSection {
+    let table = fs::read_to_string(manifest).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    match table {
+        Some(table) if table.contains_key("lib") => LibSection::Present,
+        _ => LibSection::Missing,
+    }
+}
+
+fn guest_of(metadata: Metadata, manifest: &Path, lib: LibSection) -> Result<Guest, BuildError> {
     let Metadata { packages, workspace_root, target_directory } = metadata;
     let manifest = manifest.to_owned();
     let Some(package) = packages.into_iter().find(|package| package.manifest_path == manifest) else {
         return Err(BuildError::NoPackage { manifest });
     };
     if !package.targets.iter().any(|target| target.crate_types.iter().any(|kind| kind == "cdylib")) {
-        return Err(BuildError::NotCdylib { package: package.name, manifest });
+        return Err(BuildError::NotCdylib { package: package.name, manifest, lib });
     }
     Ok(Guest { package: package.name, manifest, workspace_root, target_dir: target_directory })
 }
 
 /// The `--config` values of a guest's release profile.
 ///
-/// Speed first: an action costs microseconds, and inlining across crates is most of it. What
-/// the author's workspace says of its release profile wins, except over `debug_info`.
+/// Speed first: an action costs microseconds, and inlining across crates is most of it. But
+/// arithmetic that overflows panics, as it does in the author's tests: a state that wrapped
+/// in silence would be stored for good. What the author's workspace says of its release
+/// profile wins, except over `debug_info`.
 pub(crate) fn profile(guest: &Guest, debug_info: DebugInfo) -> Result<Vec<String>, BuildError> {
     let path = guest.workspace_root.join("Cargo.toml");
     let text = fs::read_to_string(&path).map_err(BuildError::io("read", &path))?;
@@ -82,7 +93,7 @@ pub(crate) fn profile(guest: &Guest, debug_info: DebugInfo) -> Result<Vec<String
 
 fn profile_config(manifest: &toml::Table, debug_info: DebugInfo) -> Vec<String> {
     let authors = manifest.get("profile").and_then(|profiles| profiles.get("release"));
-    let defaults = [("opt-level", "3"), ("lto", "\"fat\""), ("codegen-units", "1")];
+    let defaults = [("opt-level", "3"), ("lto", "\"fat\""), ("codegen-units", "1"), ("overflow-checks", "true")];
     // The function names stay either way; `debuginfo` drops what an installed standard
     // library brings along.
     let symbols = match debug_info {
@@ -118,28 +129,31 @@ mod tests {
 
     const MANIFEST: &str = "/w/counter/Cargo.toml";
 
-    fn guest(crate_types: &str) -> Result<Guest, BuildError> {
+    fn guest(crate_types: &str, lib: LibSection) -> Result<Guest, BuildError> {
         let json = format!(
             r#"{{"packages": [
                 {{"name": "other", "manifest_path": "/w/Cargo.toml", "targets": []}},
                 {{"name": "counter", "manifest_path": "{MANIFEST}", "targets": [{{"crate_types": {crate_types}}}]}}
             ], "workspace_root": "/w", "target_directory": "/w/target", "version": 1}}"#
         );
-        guest_of(serde_json::from_str(&json).expect("valid metadata"), Path::new(MANIFEST))
+        guest_of(serde_json::from_str(&json).expect("valid metadata"), Path::new(MANIFEST), lib)
     }
 
     #[test]
     fn a_cdylib_is_a_guest() {
-        let guest = guest(r#"["cdylib", "rlib"]"#).expect("a guest");
+        let guest = guest(r#"["cdylib", "rlib"]"#, LibSection::Present).expect("a guest");
         assert_eq!((guest.package.as_str(), guest.folder()), ("counter", Path::new("/w/counter")));
         assert_eq!(guest.target_dir, Path::new("/w/target"));
     }
 
     #[test]
-    fn a_library_is_no_guest_and_the_error_has_the_lines_to_add() {
-        let text = guest(r#"["lib"]"#).expect_err("no guest").to_string();
-        assert!(text.contains("[lib]\ncrate-type = [\"cdylib\"]"), "{text}");
-        assert!(text.contains(MANIFEST), "{text}");
+    fn a_library_is_no_guest_and_the_error_says_what_to_write_where() {
+        let text = |lib| guest(r#"["lib"]"#, lib).expect_err("no guest").to_string();
+        let start = "crate `counter` does not produce a WebAssembly module: ";
+        let add = format!("add these lines to {MANIFEST}\n\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n");
+        assert_eq!(text(LibSection::Missing), format!("{start}{add}"));
+        let set = format!("in the [lib] of {MANIFEST}, set crate-type = [\"cdylib\", \"rlib\"]");
+        assert_eq!(text(LibSection::Present), format!("{start}{set}"));
     }
 
     fn config(manifest: &str, debug_info: DebugInfo) -> Vec<String> {
@@ -147,17 +161,25 @@ mod tests {
     }
 
     #[test]
-    fn guests_are_compiled_for_speed_and_keep_their_function_names() {
+    fn guests_are_compiled_for_speed_check_for_overflow_and_keep_their_function_names() {
         let ours = config("[package]\nname = \"x\"", DebugInfo::FunctionNames);
-        let expected = ["opt-level=3", "lto=\"fat\"", "codegen-units=1", "debug=\"none\"", "strip=\"debuginfo\""];
+        let expected = [
+            "opt-level=3",
+            "lto=\"fat\"",
+            "codegen-units=1",
+            "overflow-checks=true",
+            "debug=\"none\"",
+            "strip=\"debuginfo\"",
+        ];
         assert_eq!(ours, expected.map(|value| format!("profile.release.{value}")));
     }
 
     #[test]
     fn what_the_author_decided_is_left_alone() {
-        let ours = config("[profile.release]\nlto = false\nopt-level = \"s\"", DebugInfo::FunctionNames);
-        assert!(!ours.iter().any(|value| value.contains("lto") || value.contains("opt-level")), "{ours:?}");
-        assert!(ours.iter().any(|value| value.contains("codegen-units=1")), "{ours:?}");
+        let theirs = "[profile.release]\nlto = false\nopt-level = \"s\"\noverflow-checks = false";
+        let ours = config(theirs, DebugInfo::FunctionNames);
+        let expected = ["codegen-units=1", "debug=\"none\"", "strip=\"debuginfo\""];
+        assert_eq!(ours, expected.map(|value| format!("profile.release.{value}")));
     }
 
     #[test]

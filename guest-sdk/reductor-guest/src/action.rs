@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, VariantAccess,
+    Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -13,6 +14,7 @@ use crate::Rejection;
 use crate::locate;
 use crate::model::ActionRef;
 use crate::nearest::nearest;
+use crate::wording::shorten;
 
 /// Decodes `action` into an externally tagged enum, or says why it does not fit.
 pub(crate) fn decode<A: DeserializeOwned>(action: &ActionRef<'_>) -> Result<A, Rejection> {
@@ -38,18 +40,17 @@ enum Failure {
 
 impl Failure {
     fn into_rejection(self, action: &ActionRef<'_>) -> Rejection {
-        let name = locate::shorten(action.action_type);
         match self {
+            // Without the action's type, which the host puts before every rejection.
             Self::Input(error) => {
-                let what = locate::describe(&error, action.input, "input");
-                Rejection::new(Rejection::INVALID_INPUT, format!("{name}: {what}"))
+                Rejection::new(Rejection::INVALID_INPUT, locate::describe(&error, action.input, "input"))
             }
             Self::UnknownType { known } => {
                 let hint = match nearest(action.action_type, known) {
                     Some(nearest) => format!(", did you mean {nearest}?"),
                     None => ";".to_owned(),
                 };
-                let known = known.join(", ");
+                let (name, known) = (shorten(action.action_type), known.join(", "));
                 Rejection::new(
                     Rejection::UNKNOWN_ACTION,
                     format!("unknown action {name:?}{hint} this model knows {known}"),
@@ -169,8 +170,31 @@ impl<'de> VariantAccess<'de> for Input<'de> {
 
     /// As a map: `deserialize_struct` would take an array of the fields as well, which the
     /// schema of the action does not allow.
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Failure> {
-        self.decode(|input| input.deserialize_map(visitor))
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Failure> {
+        self.decode(|input| input.deserialize_map(Members { fields, visitor }))
+    }
+}
+
+/// The visitor of a struct variant, which lists its fields where it meets no object; serde's
+/// would give the name of its Rust type.
+struct Members<V> {
+    fields: &'static [&'static str],
+    visitor: V,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Members<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")?;
+        for (index, field) in self.fields.iter().enumerate() {
+            write!(f, "{}`{field}`", if index == 0 { " of " } else { ", " })?;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_map(members)
     }
 }
 
@@ -211,7 +235,7 @@ mod tests {
             assert_eq!(decoded("RESET", input), Ok(Action::Reset), "{input:?}");
         }
         for input in ["0", "[]", r#"{"a":1}"#, "nul", "{", "}"] {
-            refused("RESET", input, "INVALID_INPUT: RESET: input: this action takes no input: expected null or {}");
+            refused("RESET", input, "INVALID_INPUT: input: this action takes no input: expected null or {}");
         }
     }
 
@@ -229,17 +253,21 @@ mod tests {
 
     #[test]
     fn an_input_that_does_not_fit_is_located() {
-        refused("ADD", r#""7""#, "INVALID_INPUT: ADD: input: invalid type: string \"7\", expected i64");
-        refused("ADD", "7 8", "INVALID_INPUT: ADD: input: trailing characters");
-        refused("ADD", "", "INVALID_INPUT: ADD: input: invalid type: null, expected i64");
-        refused("MOVE", "[1,null]", "INVALID_INPUT: MOVE: input[1]: invalid type: null, expected i64");
-        refused("MOVE", "[1,2,3]", "INVALID_INPUT: MOVE: input[2]: trailing characters");
-        refused("RENAME", "{}", "INVALID_INPUT: RENAME: input: missing field `name`");
-        refused(
-            "RENAME",
-            r#"["a",null]"#,
-            "INVALID_INPUT: RENAME: input: invalid type: sequence, expected struct variant Action::Rename",
-        );
+        refused("ADD", r#""7""#, "INVALID_INPUT: input: expected an integer, found \"7\"");
+        refused("ADD", "7 8", "INVALID_INPUT: input: trailing characters");
+        refused("ADD", "", "INVALID_INPUT: input: expected an integer, found null");
+        refused("MOVE", "null", "INVALID_INPUT: input: expected an array, found null");
+        refused("MOVE", "[1]", "INVALID_INPUT: input: expected an array of length 2, found a length of 1");
+        refused("MOVE", "[1,null]", "INVALID_INPUT: input[1]: expected an integer, found null");
+        refused("MOVE", "[1,2,3]", "INVALID_INPUT: input[2]: trailing characters");
+        refused("RENAME", "{}", "INVALID_INPUT: input: missing field `name`");
+        for (input, found) in [("null", "null"), (r#"["a",null]"#, "an array"), (r#""a""#, r#""a""#)] {
+            refused(
+                "RENAME",
+                input,
+                &format!("INVALID_INPUT: input: expected an object of `name`, `note`, found {found}"),
+            );
+        }
     }
 
     #[test]

@@ -17,6 +17,14 @@ use crate::model::DispatchRequest;
 /// ctx.dispatch(Dispatch::to_document("c2", "RESET", &()).in_scope("local"));
 /// # }
 /// ```
+///
+/// It runs once the present action is committed, with the timestamp of the present action and
+/// without a signer. A host fails the job that dispatches to a scope which the document's
+/// model does not have, without an action type, or more than 64 actions in one; the testing
+/// [`Document`](crate::testing::Document) panics. The action type is not compared with the
+/// model's manifest: an unknown one becomes a job that fails.
+///
+/// Users can submit the same action themselves, so a reducer must not trust it more.
 #[derive(Debug, Clone)]
 #[must_use = "pass it to `Context::dispatch`"]
 pub struct Dispatch {
@@ -42,7 +50,10 @@ impl Dispatch {
         Self { document_id: None, action_type, scope: None, input }
     }
 
-    /// An action on another document. It takes a grant of the operator.
+    /// An action on another document.
+    ///
+    /// It takes a grant of the operator, from model to model (`reductor run --grant FROM=TO`),
+    /// and the document must exist; else the job that dispatches fails.
     ///
     /// # Panics
     ///

@@ -8,13 +8,16 @@
 //!
 //! # The crate
 //!
-//! `cargo new --lib stock`, and in its `Cargo.toml`:
+//! `cargo new --lib stock`. Its `Cargo.toml` needs one more section,
 //!
 //! ```toml
 //! [lib]
 //! crate-type = ["cdylib", "rlib"] # the component; the library for tests and native use
+//! ```
 //!
-//! [dependencies]
+//! and under the `[dependencies]` that cargo has written already:
+//!
+//! ```toml
 //! reductor-guest = { path = "…/guest-sdk/reductor-guest" }
 //! schemars = "1"
 //! serde = { version = "1", features = ["derive"] }
@@ -45,7 +48,7 @@
 //! /// The actions. A variant's name is the action's `type`, its content the `input`; the
 //! /// comments become descriptions in the model's JSON Schemas.
 //! #[derive(Deserialize, JsonSchema)]
-//! #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+//! #[serde(rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase", deny_unknown_fields)]
 //! pub enum StockAction {
 //!     /// Puts items on the shelf.
 //!     Receive { item: String, count: u32 },
@@ -108,7 +111,18 @@
 //! # stock.apply("SHIP", reductor_guest::testing::json!({"item": "apple", "count": 3})).unwrap();
 //! # assert_eq!(stock.logs()[0].1, "apple has run out");
 //! # assert_eq!(stock.apply("SHIP", reductor_guest::testing::json!({"item": "apple", "count": 1})).unwrap_err().code, "OUT_OF_STOCK");
+//! # let mut refused = |action: &str, input| stock.apply(action, input).unwrap_err().to_string();
+//! # assert_eq!(refused("RECIEVE", reductor_guest::testing::json!({})), r#"UNKNOWN_ACTION: unknown action "RECIEVE", did you mean RECEIVE? this model knows RECEIVE, SHIP, CLEAR"#);
+//! # assert_eq!(refused("SHIP", reductor_guest::testing::json!({"item": "apple", "count": "2"})), r#"INVALID_INPUT: input.count: expected an integer from 0 to 4294967295, found "2""#);
+//! # assert_eq!(refused("SHIP", reductor_guest::testing::json!(null)), "INVALID_INPUT: input: expected an object of `item`, `count`, found null");
+//! # assert_eq!(refused("SHIP", reductor_guest::testing::json!({"item": "apple", "count": 2, "coutn": 3})), "INVALID_INPUT: input: unknown field `coutn`, expected `item` or `count`");
+//! # assert_eq!(reductor_guest::model::manifest::<Stock>().actions.len(), 3);
 //! ```
+//!
+//! In `#[serde(…)]` of the actions, `rename_all` names their types and `rename_all_fields` the
+//! fields of their inputs: a `unit_price` would be `unitPrice`. `deny_unknown_fields` refuses
+//! an input with a member that the action does not have; without it a misspelt optional field
+//! is passed over.
 //!
 //! # Test, build, run
 //!
@@ -125,6 +139,13 @@
 //! {"documentId":"s1","documentType":"example/stock","actions":[{"type":"RECEIVE","input":{"item":"apple","count":3}}]}
 //! ```
 //!
+//! An action may say when its author made it, as an ISO 8601 string in UTC; else it is made
+//! when the host accepts it:
+//!
+//! ```json
+//! {"type":"SHIP","input":{"item":"apple","count":1},"timestampUtcMs":"2026-03-01T12:00:00.000Z"}
+//! ```
+//!
 //! Each line of output is the result of a job: the operations it made, or why it failed.
 //!
 //! # Saying no
@@ -136,18 +157,27 @@
 //!
 //! ```text
 //! UNKNOWN_ACTION: unknown action "RECIEVE", did you mean RECEIVE? this model knows RECEIVE, SHIP, CLEAR
-//! INVALID_INPUT: SHIP: input.count: invalid type: string "2", expected u32
+//! INVALID_INPUT: input.count: expected an integer from 0 to 4294967295, found "2"
+//! INVALID_INPUT: input: expected an object of `item`, `count`, found null
 //! ```
 //!
 //! A panic is a bug of the model. It fails the job too, and the host shows its message, its
-//! line and a backtrace. A state that has no canonical JSON (an
-//! infinite number, an integer beyond ±(2^53 − 1)) ends in a panic that names the field.
+//! line and a backtrace. The backtrace has the names of functions; `reductor build
+//! --line-tables` makes a larger component, whose backtraces have files and lines too. A
+//! state that has no canonical JSON (an infinite number, an integer beyond ±(2^53 − 1)) ends
+//! in a panic that names the field.
 //!
 //! # What a reducer may ask
 //!
 //! [`Context`] knows the action (its id, type, scope, timestamp and signer), takes log lines,
 //! and takes actions for this or another document with [`Dispatch`], which run as jobs of
-//! their own once this one is committed.
+//! their own once this one is committed. They carry the timestamp of the action that caused
+//! them. For another document it takes an operator's grant from model to model: `reductor run
+//! --grant example/order=example/stock`.
+//!
+//! Whoever may submit jobs may submit every type of action, also one that you mean to
+//! dispatch and nobody to send; nothing marks the dispatched one. Let such an action check
+//! what it relies on against the state and the [`Context`], or make it harmless.
 //!
 //! # What a reducer may not do
 //!
@@ -163,6 +193,10 @@
 //!   Fields that serde skips are gone after the next load.
 //! - **Numbers.** JSON numbers are doubles: keep integers beyond ±(2^53 − 1) in strings. In
 //!   WebAssembly `usize` has 32 bits: use `u32` or `u64` in states and actions.
+//! - **Overflow.** `5u32 - 9` panics in the component as it does in `cargo test`: `reductor
+//!   build` turns `overflow-checks` on, unless the `[profile.release]` of your workspace says
+//!   otherwise, and then it wraps in silence. `checked_sub` and a rejection are better than
+//!   either.
 //!
 //! # How to be fast
 //!
@@ -175,7 +209,13 @@
 //!
 //! A new action, or a new field with `#[serde(default)]`, needs nothing. Any other change of
 //! the state's shape needs a higher [`Reducer::VERSION`] and a [`Reducer::upgrade`] that
-//! reads the old one. [`scopes!`] gives parts of the state a history of their own.
+//! reads the old one; [`from_older_state`](testing::Document::from_older_state) tests it.
+//!
+//! Beware of `#[serde(default)]` on a field that was renamed: it reads old states without
+//! complaint, finds nothing under the new name, and the data is gone with the next action.
+//! To rename a field, raise `VERSION` and write an `upgrade`.
+//!
+//! [`scopes!`] gives parts of the state a history of their own.
 
 #![expect(clippy::test_attr_in_doctest, reason = "the tutorial shows where tests go; hidden lines run the same")]
 
@@ -197,6 +237,7 @@ mod schema;
 mod snapshot;
 pub mod testing;
 mod timestamp;
+mod wording;
 
 pub use context::{Context, Level, Signer};
 pub use dispatch::Dispatch;

@@ -4,10 +4,7 @@
 //! costs nothing on the way of a good input and no code per type, unlike a deserializer
 //! that keeps track of its path.
 
-use std::borrow::Cow;
-
-/// How much of one message or name is repeated in ours, in bytes: they hold foreign input.
-const QUOTED_BYTES_MAX: usize = 256;
+use crate::wording::{reword, shorten};
 
 /// Describes `error`, which came from decoding `json`: `<path>: <what is wrong>`.
 ///
@@ -17,15 +14,7 @@ pub(crate) fn describe(error: &serde_json::Error, json: &[u8], root: &str) -> St
     let position = format!(" at line {} column {}", error.line(), error.column());
     let what = text.strip_suffix(&position).unwrap_or(&text);
     let path = path_at(json, offset_of(json, error.line(), error.column()), root);
-    format!("{path}: {}", shorten(what))
-}
-
-/// Cuts a text that is too long to be repeated.
-pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
-    if text.len() <= QUOTED_BYTES_MAX {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(QUOTED_BYTES_MAX)]))
+    format!("{path}: {}", reword(what))
 }
 
 /// The offset in bytes of a line (from 1) and a column (bytes before it in the line).
@@ -112,14 +101,17 @@ fn render(root: &str, places: &[Place<'_>]) -> String {
             Place::Array(index) => path.push_str(&format!("[{index}]")),
             Place::Object(None) => {}
             Place::Object(Some(quoted)) => {
-                let quoted = String::from_utf8_lossy(quoted);
-                let key = quoted.trim_matches('"');
-                let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-                path.push_str(&if plain { format!(".{}", shorten(key)) } else { format!("[\"{}\"]", shorten(key)) });
+                push_key(&mut path, String::from_utf8_lossy(quoted).trim_matches('"'));
             }
         }
     }
     path
+}
+
+/// Goes on to a member: `.name` or `["two words"]`.
+pub(crate) fn push_key(path: &mut String, key: &str) {
+    let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    path.push_str(&if plain { format!(".{}", shorten(key)) } else { format!("[\"{}\"]", shorten(key)) });
 }
 
 #[cfg(test)]
@@ -146,18 +138,18 @@ mod tests {
 
     #[test]
     fn names_the_value_that_has_the_wrong_type() {
-        check(r#"{"name":1}"#, "input.name: invalid type: integer `1`, expected a string");
-        check(r#"{"name": {}}"#, "input.name: invalid type: map, expected a string");
-        check("{\n  \"name\": [1]\n}", "input.name: invalid type: sequence, expected a string");
+        check(r#"{"name":1}"#, "input.name: expected a string, found 1");
+        check(r#"{"name": {}}"#, "input.name: expected a string, found an object");
+        check("{\n  \"name\": [1]\n}", "input.name: expected a string, found an array");
         check(
             r#"{"name":"a","edits":[[1,"b"],[2.5,"c"]]}"#,
-            "input.edits[1][0]: invalid type: floating point `2.5`, expected u32",
+            "input.edits[1][0]: expected an integer from 0 to 4294967295, found 2.5",
         );
         check(
             r#"{"name":"a, [\" b","edits":[[-1,"b"]]}"#,
-            "input.edits[0][0]: invalid value: integer `-1`, expected u32",
+            "input.edits[0][0]: expected an integer from 0 to 4294967295, found -1",
         );
-        check("7", "input: invalid type: integer `7`, expected struct Form");
+        check("7", "input: expected an object, found 7");
     }
 
     #[test]
@@ -168,7 +160,7 @@ mod tests {
             r#"{"name":"a","two words":{"x":1}}"#,
             r#"input["two words"]: unknown field `x`, expected one of `name`, `edits`, `two words`"#,
         );
-        check(r#"{"name":"a","edits":[[1]]}"#, "input.edits[0]: invalid length 1, expected a tuple of size 2");
+        check(r#"{"name":"a","edits":[[1]]}"#, "input.edits[0]: expected an array of length 2, found a length of 1");
     }
 
     #[test]
@@ -184,6 +176,6 @@ mod tests {
         let json = format!(r#"{{"edits":"{}"}}"#, "ä".repeat(10_000));
         let error = serde_json::from_str::<Form>(&json).expect_err("a string is no list");
         let message = describe(&error, json.as_bytes(), "input");
-        assert!(message.len() < 300 && message.ends_with('…'), "{message}");
+        assert!(message.len() < 320 && message.ends_with('…'), "{message}");
     }
 }

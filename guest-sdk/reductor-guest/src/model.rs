@@ -110,6 +110,11 @@ pub struct LiveDocument<R> {
 impl<R: Reducer> LiveDocument<R> {
     /// Decodes a document from the states of all its scopes; an empty snapshot is a new one.
     pub fn load(snapshot: &Snapshot<'_>) -> Result<Self, SnapshotError> {
+        Self::decode(snapshot).map_err(SnapshotError::of_present_shape)
+    }
+
+    /// The same, of a state that is known to be of the present version.
+    pub(crate) fn decode(snapshot: &Snapshot<'_>) -> Result<Self, SnapshotError> {
         let model = if snapshot.is_empty() {
             R::default()
         } else {
@@ -128,6 +133,7 @@ impl<R: Reducer> LiveDocument<R> {
     ///
     /// If the state has no canonical JSON, such as one with an infinite number: a fault of
     /// the reducer, not of the action.
+    #[track_caller]
     pub fn apply(&mut self, action: ActionRef<'_>, effects: &mut dyn Effects) -> Result<Vec<u8>, Rejection> {
         if !R::SCOPES.contains(&action.scope) {
             let message = format!("unknown scope {:?}; this model has {}", action.scope, R::SCOPES.join(", "));
@@ -145,6 +151,7 @@ impl<R: Reducer> LiveDocument<R> {
     /// # Panics
     ///
     /// If the model has no such scope, or its state no canonical JSON.
+    #[track_caller]
     pub fn state(&self, scope: &str) -> Vec<u8> {
         assert!(
             R::SCOPES.contains(&scope),
@@ -159,6 +166,7 @@ impl<R: Reducer> LiveDocument<R> {
         &self.model
     }
 
+    #[track_caller]
     fn encode(&self, scope: &str) -> Vec<u8> {
         // An action seldom adds more than an eighth; if it does, the vector grows.
         let mut state = Vec::with_capacity(self.state_bytes_hint + self.state_bytes_hint / 8 + 64);

@@ -23,18 +23,24 @@ fn folded(name: &str) -> Vec<u8> {
     name.bytes().filter(|byte| !b"-_ ".contains(byte)).map(|byte| byte.to_ascii_lowercase()).collect()
 }
 
-/// How many insertions, deletions and replacements turn `a` into `b` (Levenshtein).
+/// How many insertions, deletions, replacements and swaps of neighbours turn `a` into `b`
+/// (Damerau–Levenshtein, where what was swapped is not edited again).
 fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut two_above = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
     for (i, &from) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        let mut row = vec![i + 1];
         for (j, &to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+            let replaced = above[j] + usize::from(from != to);
+            let mut least = replaced.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && from == b[j - 1] && a[i - 1] == to {
+                least = least.min(two_above[j - 1] + 1);
+            }
+            row.push(least);
         }
+        two_above = std::mem::replace(&mut above, row);
     }
-    row[b.len()]
+    above[b.len()]
 }
 
 #[cfg(test)]
@@ -48,7 +54,8 @@ mod tests {
             ("ADD_TODOS", Some("ADD_TODO")),
             ("addTodo", Some("ADD_TODO")),
             ("remove-todo", Some("REMOVE_TODO")),
-            ("RESTE", None),
+            ("RESTE", Some("RESET")),
+            ("ERSTE", None),
             ("REST", Some("RESET")),
             ("PUBLISH", None),
             ("", None),
@@ -57,6 +64,10 @@ mod tests {
             assert_eq!(nearest(name, &known), expected, "{name}");
         }
         assert_eq!(nearest(&"RESET".repeat(20), &known), None);
+        for name in ["VTOE", "VOET", "OVTE", "VOT", "VOTES", "BOTE"] {
+            assert_eq!(nearest(name, &["OPEN", "VOTE"]), Some("VOTE"), "{name}");
+        }
+        assert_eq!(nearest("TOVE", &["OPEN", "VOTE"]), None);
     }
 
     #[test]
@@ -64,5 +75,7 @@ mod tests {
         assert_eq!(distance(b"kitten", b"sitting"), 3);
         assert_eq!(distance(b"", b"abc"), 3);
         assert_eq!(distance(b"abc", b"abc"), 0);
+        assert_eq!(distance(b"abcd", b"badc"), 2);
+        assert_eq!(distance(b"ca", b"abc"), 3);
     }
 }

@@ -38,8 +38,12 @@ pub trait Reducer: Default + Serialize + DeserializeOwned + 'static {
 
     /// Reads a snapshot that an earlier version of this model wrote. Refuses by default.
     ///
+    /// [`Document::from_older_state`](crate::testing::Document::from_older_state) tests it.
+    ///
     /// ```
     /// # use reductor_guest::prelude::*;
+    /// use reductor_guest::testing::{Document, json};
+    ///
     /// # #[derive(Default, Serialize, Deserialize)]
     /// # struct Price { cents: i64 }
     /// # #[derive(Deserialize, JsonSchema)]
@@ -61,8 +65,10 @@ pub trait Reducer: Default + Serialize + DeserializeOwned + 'static {
     ///     Ok(Self { cents: old.euros * 100 })
     /// }
     /// # }
-    /// # let new = reductor_guest::model::upgrade::<Price>(1, &Snapshot::new(&[("global", br#"{"euros":3}"#)]));
-    /// # assert_eq!(new.unwrap()[0].1, br#"{"cents":300}"#);
+    ///
+    /// let price = Document::<Price>::from_older_state(1, &json!({"euros": 3}))?;
+    /// assert_eq!(price.state(), json!({"cents": 300}));
+    /// # Ok::<(), SnapshotError>(())
     /// ```
     fn upgrade(from_version: u32, snapshot: &Snapshot<'_>) -> Result<Self, SnapshotError> {
         let _ = snapshot;

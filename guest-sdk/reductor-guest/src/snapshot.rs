@@ -4,6 +4,10 @@ use serde::de::DeserializeOwned;
 
 use crate::locate;
 
+/// What the author of a model does about a state of another shape.
+const OTHER_SHAPE_HINT: &str =
+    "a state written by an older version of the model is changed in `upgrade` when VERSION is raised";
+
 /// The encoded states of a document, one for each scope.
 ///
 /// Empty for a document that does not exist yet.
@@ -40,8 +44,10 @@ impl<'a> Snapshot<'a> {
     /// Decodes the state of a scope. The error says where it does not fit.
     pub fn decode<T: DeserializeOwned>(&self, scope: &str) -> Result<T, SnapshotError> {
         let bytes = self.bytes(scope)?;
-        serde_json::from_slice(bytes)
-            .map_err(|error| SnapshotError::Malformed { what: locate::describe(&error, bytes, scope) })
+        serde_json::from_slice(bytes).map_err(|error| {
+            let what = locate::describe(&error, bytes, scope);
+            if error.is_data() { SnapshotError::OtherShape { what } } else { SnapshotError::Malformed { what } }
+        })
     }
 
     /// Accepts each of `scopes` once and nothing else.
@@ -82,17 +88,20 @@ pub enum SnapshotError {
         /// The scope.
         scope: String,
     },
-    /// A state is not JSON, or not of the model's shape.
+    /// A state is not JSON.
     #[error("{what}")]
     Malformed {
         /// Where, beginning with the scope, and what is wrong there.
         what: String,
     },
+    /// A state is JSON of another shape than the one that is to be read.
+    #[error("{what}")]
+    OtherShape {
+        /// Where, beginning with the scope, and what is wrong there.
+        what: String,
+    },
     /// The model does not override [`Reducer::upgrade`](crate::Reducer::upgrade).
-    #[error(
-        "version {to} of {document_type} cannot read a state of version {from}: \
-         its Reducer does not implement `upgrade`"
-    )]
+    #[error("{}", no_upgrade(document_type, *from, *to))]
     NoUpgrade {
         /// The model.
         document_type: &'static str,
@@ -111,4 +120,25 @@ impl SnapshotError {
     pub fn refused(why: impl Into<String>) -> Self {
         Self::Refused(why.into())
     }
+
+    /// The same, of a state that should have the model's present shape.
+    pub(crate) fn of_present_shape(self) -> Self {
+        match self {
+            Self::OtherShape { what } => Self::OtherShape { what: format!("{what}; {OTHER_SHAPE_HINT}") },
+            other => other,
+        }
+    }
+}
+
+fn no_upgrade(document_type: &str, from: u32, to: u32) -> String {
+    if from < to {
+        return format!(
+            "version {to} of {document_type} cannot read a state of version {from}: \
+             its Reducer does not implement `upgrade`"
+        );
+    }
+    format!(
+        "{document_type} does not implement `upgrade`, which was called for a state of version {from} \
+         though VERSION is {to}: raise VERSION when the shape of the state changes"
+    )
 }
