@@ -1,7 +1,7 @@
 //! Turns what a reducer asked for into jobs of their own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::action::{Action, Operation};
 use crate::failure::{ApplyError, GuestFailure, HostFault, Reason};
@@ -21,14 +21,14 @@ use crate::submission::{Accepted, name_problem};
 pub(crate) struct Lineage {
     /// Dispatches between this job and the one that somebody submitted.
     pub(crate) depth: u32,
-    /// How many more jobs that one may lead to.
-    budget: Arc<AtomicU32>,
+    /// How many more jobs that one may lead to; made when it leads to the first.
+    budget: OnceLock<Arc<AtomicU32>>,
 }
 
 impl Lineage {
     /// The lineage of a job that somebody submitted.
-    pub(crate) fn root(limits: &Limits) -> Self {
-        Self { depth: 0, budget: Arc::new(AtomicU32::new(limits.dispatched_jobs_per_root_max)) }
+    pub(crate) fn root() -> Self {
+        Self { depth: 0, budget: OnceLock::new() }
     }
 
     /// The lineage of the jobs that this one dispatches.
@@ -47,6 +47,7 @@ impl Lineage {
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.budget
+            .get_or_init(|| Arc::new(AtomicU32::new(limits.dispatched_jobs_per_root_max)))
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count))
             .map(drop)
             .map_err(|_| {
@@ -57,7 +58,9 @@ impl Lineage {
 
     /// Gives back room for jobs that were not dispatched after all.
     pub(crate) fn release(&self, count: usize) {
-        self.budget.fetch_add(u32::try_from(count).unwrap_or(0), Ordering::Relaxed);
+        if let Some(budget) = self.budget.get() {
+            budget.fetch_add(u32::try_from(count).unwrap_or(0), Ordering::Relaxed);
+        }
     }
 }
 

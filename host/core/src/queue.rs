@@ -276,9 +276,15 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         self.lanes.is_empty()
     }
 
-    /// Whether a lane is ready. Those that rest, are held or passed over are not.
+    /// Whether a lane is ready, or was passed over and may be taken if the caller sees its kind
+    /// with other eyes. Those that rest or are held are not.
     pub fn has_turn(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || self.has_passed_over()
+    }
+
+    /// Whether lanes were passed over.
+    pub fn has_passed_over(&self) -> bool {
+        !self.parked.is_empty()
     }
 
     /// When the next resting lane is ready, if one rests.

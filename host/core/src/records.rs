@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState as FoldHash;
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::failure::JobError;
@@ -36,10 +38,10 @@ pub(crate) struct Records {
 
 #[derive(Default)]
 struct Kept {
-    records: HashMap<JobId, Arc<Record>>,
-    by_key: HashMap<IdempotencyKey, JobId>,
+    records: HashMap<JobId, Arc<Record>, FoldHash>,
+    by_key: HashMap<IdempotencyKey, Arc<Record>>,
     /// Those that ended, in that order, with the moment.
-    ended: VecDeque<(Duration, JobId)>,
+    ended: VecDeque<(Duration, Arc<Record>)>,
 }
 
 /// A job, and who waits for its result.
@@ -52,7 +54,7 @@ pub(crate) struct Record {
 
 struct Progress {
     stage: Stage,
-    watchers: Vec<oneshot::Sender<Arc<JobResult>>>,
+    watchers: Watchers,
     dependents: Vec<Dependent>,
 }
 
@@ -61,6 +63,16 @@ enum Stage {
     Started,
     Ended(Arc<JobResult>),
 }
+
+/// Who waits for a job that has just ended.
+#[must_use = "they wait"]
+pub(crate) struct Waiters {
+    watchers: Watchers,
+    dependents: Vec<Dependent>,
+}
+
+/// Nearly always the one who handed the job in.
+type Watchers = SmallVec<[oneshot::Sender<Arc<JobResult>>; 1]>;
 
 /// A job that waits for another to complete.
 pub(crate) struct Dependent {
@@ -117,33 +129,37 @@ impl Records {
     pub(crate) fn insert(&self, record: &Arc<Record>) {
         let mut kept = self.lock();
         if let Some(key) = &record.accepted.idempotency_key {
-            kept.by_key.insert(key.clone(), record.job_id().clone());
+            kept.by_key.insert(key.clone(), record.clone());
         }
         kept.records.insert(record.job_id().clone(), record.clone());
     }
 
     /// Takes note that the job has its result. Older results may go for it.
-    pub(crate) fn ended(&self, record: &Record, now: Duration) {
+    pub(crate) fn ended(&self, record: &Arc<Record>, now: Duration) {
         let mut kept = self.lock();
-        kept.ended.push_back((now, record.job_id().clone()));
-        let forgotten = kept.forget(self.retention, now);
+        kept.ended.push_back((now, record.clone()));
+        // Two for one, so that those that grew old while nothing ended go as well.
+        let forgotten = [kept.forget_one(self.retention, now), kept.forget_one(self.retention, now)];
         // Freeing them takes longer than all the rest; others need not wait for it.
         drop(kept);
         drop(forgotten);
     }
 
     pub(crate) fn get(&self, job_id: &JobId, now: Duration) -> Result<Arc<Record>, UnknownJob> {
-        let mut kept = self.lock();
-        kept.forget(self.retention, now);
+        let kept = self.up_to_date(now);
         kept.records.get(job_id).cloned().ok_or_else(|| UnknownJob(job_id.clone()))
     }
 
     /// The job that was submitted with this key.
     pub(crate) fn of_key(&self, key: &IdempotencyKey, now: Duration) -> Option<Arc<Record>> {
+        self.up_to_date(now).by_key.get(key).cloned()
+    }
+
+    /// What is kept, without what should be forgotten.
+    fn up_to_date(&self, now: Duration) -> MutexGuard<'_, Kept> {
         let mut kept = self.lock();
-        kept.forget(self.retention, now);
-        let job_id = kept.by_key.get(key)?;
-        kept.records.get(job_id).cloned()
+        while kept.forget_one(self.retention, now).is_some() {}
+        kept
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -152,27 +168,26 @@ impl Records {
 }
 
 impl Kept {
-    /// Forgets what is to be kept no longer, and hands it to the caller to be freed.
-    fn forget(&mut self, retention: Retention, now: Duration) -> Vec<Arc<Record>> {
-        let mut forgotten = Vec::new();
-        let oldest = now.checked_sub(retention.age_max);
-        while let Some((ended, job_id)) = self.ended.front()
-            && (self.ended.len() > retention.results_max || oldest.is_some_and(|oldest| *ended < oldest))
-        {
-            let record = self.records.remove(job_id);
-            if let Some(key) = record.as_ref().and_then(|record| record.accepted.idempotency_key.as_ref()) {
-                self.by_key.remove(key);
-            }
-            forgotten.extend(record);
-            self.ended.pop_front();
+    /// Forgets the oldest result if it is to be kept no longer, and hands it to the caller to be
+    /// freed.
+    fn forget_one(&mut self, retention: Retention, now: Duration) -> Option<Arc<Record>> {
+        let (ended, _) = self.ended.front()?;
+        let too_many = self.ended.len() > retention.results_max;
+        if !too_many && now.saturating_sub(*ended) <= retention.age_max {
+            return None;
         }
-        forgotten
+        let (_, record) = self.ended.pop_front()?;
+        self.records.remove(record.job_id());
+        if let Some(key) = &record.accepted.idempotency_key {
+            self.by_key.remove(key);
+        }
+        Some(record)
     }
 }
 
 impl Record {
     pub(crate) fn new(accepted: Accepted, accepted_at: Duration) -> Arc<Self> {
-        let progress = Progress { stage: Stage::Waiting, watchers: Vec::new(), dependents: Vec::new() };
+        let progress = Progress { stage: Stage::Waiting, watchers: SmallVec::new(), dependents: Vec::new() };
         Arc::new(Self { accepted, accepted_at, progress: Mutex::new(progress) })
     }
 
@@ -193,7 +208,12 @@ impl Record {
                 // The receiver is right here.
                 let _ = sender.send(result.clone());
             }
-            Stage::Waiting | Stage::Started => progress.watchers.push(sender),
+            Stage::Waiting | Stage::Started => {
+                if progress.watchers.len() == progress.watchers.capacity() {
+                    progress.watchers.retain(|watcher| !watcher.is_closed());
+                }
+                progress.watchers.push(sender);
+            }
         }
         receiver
     }
@@ -222,8 +242,8 @@ impl Record {
         }
     }
 
-    /// Ends the job, if it has not started.
-    pub(crate) fn cancel(&self, result: &Arc<JobResult>) -> Result<Vec<Dependent>, NotCancelled> {
+    /// Ends the job, if it has not started. Whoever waits for it is told by the caller.
+    pub(crate) fn cancel(&self, result: &Arc<JobResult>) -> Result<Waiters, NotCancelled> {
         let mut progress = self.lock();
         match progress.stage {
             Stage::Waiting => Ok(progress.end(result)),
@@ -232,10 +252,13 @@ impl Record {
         }
     }
 
-    /// Hands the result to everybody who waits for it. Returns those that are held no more, at
-    /// least not by this job.
-    pub(crate) fn end(&self, result: &Arc<JobResult>) -> Vec<Dependent> {
-        self.lock().end(result)
+    /// Ends the job, unless it has ended. Whoever waits for it is told by the caller.
+    pub(crate) fn end(&self, result: &Arc<JobResult>) -> Option<Waiters> {
+        let mut progress = self.lock();
+        match progress.stage {
+            Stage::Ended(_) => None,
+            Stage::Waiting | Stage::Started => Some(progress.end(result)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
@@ -244,18 +267,25 @@ impl Record {
 }
 
 impl Progress {
-    fn end(&mut self, result: &Arc<JobResult>) -> Vec<Dependent> {
+    fn end(&mut self, result: &Arc<JobResult>) -> Waiters {
         self.stage = Stage::Ended(result.clone());
-        for watcher in std::mem::take(&mut self.watchers) {
+        let (watchers, dependents) = (std::mem::take(&mut self.watchers), std::mem::take(&mut self.dependents));
+        Waiters { watchers, dependents }
+    }
+}
+
+impl Waiters {
+    /// Hands them the result. Returns the jobs that are held no more, at least not by this one.
+    pub(crate) fn tell(self, result: &Arc<JobResult>) -> Vec<Dependent> {
+        for watcher in self.watchers {
             // Whoever waited may have gone.
             let _ = watcher.send(result.clone());
         }
-        let dependents = std::mem::take(&mut self.dependents);
-        for dependent in &dependents {
+        for dependent in &self.dependents {
             dependent.hold.take_note(result);
             dependent.hold.left.fetch_sub(1, Ordering::AcqRel);
         }
-        dependents
+        self.dependents
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::{Span, Timestamp};
+use crate::time::{Moment, Span, Timestamp};
 
 /// How long the window of [`ExecutorStats::jobs_per_second`] is.
 const WINDOW_SECONDS: u64 = 60;
@@ -133,15 +133,15 @@ impl Roll {
     }
 
     /// Ends an attempt.
-    pub(crate) fn end(&self, ended: Ended, now: Duration, moment: Timestamp) {
+    pub(crate) fn end(&self, ended: Ended, at: Moment) {
         let mut counters = self.lock();
         counters.active -= 1;
-        counters.count(ended, now, moment);
+        counters.count(ended, at);
     }
 
     /// Takes note of a job that failed before it began.
-    pub(crate) fn failed_unbegun(&self, now: Duration, moment: Timestamp) {
-        self.lock().count(Ended::Failed(Duration::ZERO), now, moment);
+    pub(crate) fn failed_unbegun(&self, at: Moment) {
+        self.lock().count(Ended::Failed(Duration::ZERO), at);
     }
 
     pub(crate) fn status(&self, now: Duration) -> ExecutorStatus {
@@ -178,7 +178,7 @@ impl Roll {
 }
 
 impl Counters {
-    fn count(&mut self, ended: Ended, now: Duration, moment: Timestamp) {
+    fn count(&mut self, ended: Ended, at: Moment) {
         let took = match ended {
             Ended::Unfinished => return,
             Ended::Succeeded(took) => {
@@ -191,8 +191,8 @@ impl Counters {
             }
         };
         self.execution_time += took;
-        self.last_ended = Some(moment);
-        self.window.count(now);
+        self.last_ended = Some(at.now);
+        self.window.count(at.elapsed);
     }
 }
 

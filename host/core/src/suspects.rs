@@ -27,6 +27,12 @@ impl Suspects {
         self.any.store(true, Ordering::Relaxed);
     }
 
+    /// When the next of them is suspected no more, if one is suspected.
+    pub(crate) fn next_cleared(&self) -> Option<Duration> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().map(|(_, until)| *until).min()
+    }
+
     /// Whether one more worker may run documents of this model when so many do: for the
     /// revisions here at most half of the workers, at least one.
     pub(crate) fn may_take(

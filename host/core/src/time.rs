@@ -132,6 +132,13 @@ impl<'de> Deserialize<'de> for Span {
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Kind>);
 
+/// A moment, by the clock's count and by the time of day.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) elapsed: Duration,
+    pub(crate) now: Timestamp,
+}
+
 #[derive(Debug)]
 enum Kind {
     System { started: Instant },
@@ -164,6 +171,11 @@ impl Clock {
             Kind::Manual { .. } => self.elapsed(),
         };
         Timestamp { ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    /// Both at once.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { elapsed: self.elapsed(), now: self.now() }
     }
 
     /// Moves a manual clock forward. Whoever waits on it must be woken by the caller; see

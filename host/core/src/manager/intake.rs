@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::journey::unstarted_result;
 use super::shared::{Pending, Shared, Waiting};
 use super::ticket::Ticket;
 use crate::dispatch::Lineage;
@@ -38,8 +39,16 @@ enum Arrival {
 struct New {
     lane: LaneKey,
     record: Arc<Record>,
+    /// Who made its id.
+    id: IdOrigin,
     /// The jobs that it depends on.
     dependencies: Vec<Arc<Record>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IdOrigin {
+    Queue,
+    Caller,
 }
 
 impl New {
@@ -49,13 +58,21 @@ impl New {
 }
 
 impl Shared {
+    /// Puts a submission into its lane.
+    pub(super) fn enqueue(&self, submission: Submission) -> Result<Ticket, Refusal> {
+        let arrival = self.prepare(submission, &Batch::default())?;
+        self.let_in_one(arrival)
+    }
+
     /// Puts submissions into their lanes: all of them or none.
     pub(super) fn enqueue_all(&self, submissions: Vec<Submission>) -> Result<Vec<Ticket>, BatchRefusal> {
         let mut batch = Batch::default();
         let mut arrivals = Vec::with_capacity(submissions.len());
         for (position, submission) in submissions.into_iter().enumerate() {
-            let arrival = self.prepare(submission, position, &mut batch);
-            arrivals.push(arrival.map_err(|refusal| BatchRefusal { position, refusal })?);
+            let arrival = self.prepare(submission, &batch);
+            let arrival = arrival.map_err(|refusal| BatchRefusal { position, refusal })?;
+            batch.take_note(position, &arrival);
+            arrivals.push(arrival);
         }
         self.let_in(arrivals)
     }
@@ -66,22 +83,20 @@ impl Shared {
         let document_type = self.document_type(&lane, None)?;
         let reducer = self.reducers.serving(&document_type)?;
         let accepted = Accepted::from_job(job, config, reducer.manifest(), &self.config.limits)?;
-        let new = New { lane, record: Record::new(accepted, self.config.clock.elapsed()), dependencies: Vec::new() };
-        let tickets = self.let_in(vec![Arrival::New(new)]).map_err(|refused| refused.refusal)?;
-        Ok(tickets.into_iter().next().expect("one ticket for one job"))
+        let record = Record::new(accepted, self.config.clock.elapsed());
+        self.let_in_one(Arrival::New(New { lane, record, id: IdOrigin::Caller, dependencies: Vec::new() }))
     }
 
     /// Checks a submission, outside of the lock.
-    fn prepare(&self, submission: Submission, position: usize, batch: &mut Batch) -> Result<Arrival, Refusal> {
-        let now = self.config.clock.elapsed();
+    fn prepare(&self, submission: Submission, batch: &Batch) -> Result<Arrival, Refusal> {
+        let at = self.config.clock.moment();
         if let Some(key) = &submission.idempotency_key {
-            if let Some(record) = self.records.of_key(key, now) {
+            if let Some(record) = self.records.of_key(key, at.elapsed) {
                 return Ok(Arrival::Known(record));
             }
             if let Some(twin) = batch.keys.get(key) {
                 return Ok(Arrival::Twin(*twin));
             }
-            batch.keys.insert(key.clone(), position);
         }
         let lane = submission.lane();
         let document_type = match batch.created.get(&lane) {
@@ -89,18 +104,19 @@ impl Shared {
             None => self.document_type(&lane, submission.document_type.as_ref())?,
         };
         let reducer = self.reducers.serving(&document_type)?;
-        let accepted = submission.admit(reducer.manifest(), &self.config.limits, self.config.clock.now())?;
+        let accepted = submission.admit(reducer.manifest(), &self.config.limits, at.now)?;
         let dependencies = accepted.depends_on.iter().enumerate().map(|(position, job_id)| {
-            self.records.get(job_id, now).map_err(|unknown| Refusal::UnknownDependency { position, unknown })
+            let known = self.records.get(job_id, at.elapsed);
+            known.map_err(|unknown| Refusal::UnknownDependency { position, unknown })
         });
         let dependencies = dependencies.collect::<Result<_, _>>()?;
-        batch.created.insert(lane.clone(), document_type);
-        Ok(Arrival::New(New { lane, record: Record::new(accepted, now), dependencies }))
+        let record = Record::new(accepted, at.elapsed);
+        Ok(Arrival::New(New { lane, record, id: IdOrigin::Queue, dependencies }))
     }
 
     /// Puts what was prepared into the queue, unless something has changed meanwhile.
     fn let_in(&self, mut arrivals: Vec<Arrival>) -> Result<Vec<Ticket>, BatchRefusal> {
-        let waiting = self.lock();
+        let mut waiting = self.lock();
         if self.roll.phase() == Phase::Stopping {
             return Err(BatchRefusal { position: 0, refusal: Refusal::Stopping });
         }
@@ -108,7 +124,6 @@ impl Shared {
         check_room(&waiting, &arrivals)?;
         let mut tickets: Vec<Ticket> = Vec::with_capacity(arrivals.len());
         let mut records: Vec<Arc<Record>> = Vec::with_capacity(arrivals.len());
-        let mut waiting = waiting;
         for arrival in arrivals {
             let record = match arrival {
                 Arrival::New(new) => self.push(&mut waiting, new),
@@ -120,6 +135,29 @@ impl Shared {
         }
         self.arrived(waiting);
         Ok(tickets)
+    }
+
+    /// The same for one, which is nearly always all there is.
+    fn let_in_one(&self, mut arrival: Arrival) -> Result<Ticket, Refusal> {
+        let mut waiting = self.lock();
+        if self.roll.phase() == Phase::Stopping {
+            return Err(Refusal::Stopping);
+        }
+        self.recognise(&mut arrival);
+        let new = match arrival {
+            Arrival::New(new) => new,
+            Arrival::Known(record) => return Ok(Ticket::of(&record)),
+            Arrival::Twin(_) => unreachable!("it has no batch to have a twin in"),
+        };
+        if new.id == IdOrigin::Caller && self.records.get(new.record.job_id(), self.config.clock.elapsed()).is_ok() {
+            let problem = format!("`{}` is the id of another job", new.record.job_id());
+            return Err(Refusal::Invalid { field: "id".to_owned(), problem });
+        }
+        let room = waiting.queue.has_room_for([(&new.lane, new.document_type())].into_iter());
+        room.map_err(|(_, problem)| refusal(problem, &new))?;
+        let ticket = Ticket::of(&self.push(&mut waiting, new));
+        self.arrived(waiting);
+        Ok(ticket)
     }
 
     /// Somebody may have submitted with the same key since the check: under the lock, nobody
@@ -135,7 +173,7 @@ impl Shared {
 
     fn push(&self, waiting: &mut Waiting, new: New) -> Arc<Record> {
         let document_type = new.document_type().clone();
-        let New { lane, record, dependencies } = new;
+        let New { lane, record, id: _, dependencies } = new;
         self.records.insert(&record);
         let hold = Some(dependencies).filter(|dependencies| !dependencies.is_empty()).map(|dependencies| {
             let hold = Arc::new(Hold::default());
@@ -146,7 +184,7 @@ impl Shared {
         });
         // Announced before any worker can start it, because both need the lock.
         self.announce(&record.accepted.job);
-        let pending = Pending::new(record.clone(), Lineage::root(&self.config.limits), hold);
+        let pending = Pending::new(record.clone(), Lineage::root(), hold);
         waiting.queue.push_beyond(lane, document_type, pending);
         record
     }
@@ -182,11 +220,11 @@ impl Shared {
 
     pub(super) fn cancel(&self, job_id: &JobId) -> Result<Arc<JobResult>, NotCancelled> {
         let record = self.records.get(job_id, self.config.clock.elapsed())?;
-        let report = Report::cancelled();
+        let (report, at) = (Report::cancelled(), self.config.clock.moment());
         let error = report.error.clone();
-        let result = self.unstarted_result(&record, report);
-        let dependents = record.cancel(&result)?;
-        self.records.ended(&record, self.config.clock.elapsed());
+        let result = unstarted_result(&record, report, at);
+        let waiters = record.cancel(&result)?;
+        self.records.ended(&record, at.elapsed);
         let lane = record.accepted.job.lane();
         let mut waiting = self.lock();
         if waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)).is_none() {
@@ -197,7 +235,7 @@ impl Shared {
         self.arrived(waiting);
         let job = result.job.clone();
         self.bus.tell(|| Event::JobFailed(JobFailedEvent { job, error, will_retry: false, retry_count: 0 }));
-        self.release(dependents);
+        self.release(waiters.tell(&result));
         Ok(result)
     }
 
@@ -233,6 +271,16 @@ struct Batch {
     created: HashMap<LaneKey, DocumentType>,
 }
 
+impl Batch {
+    fn take_note(&mut self, position: usize, arrival: &Arrival) {
+        let Arrival::New(new) = arrival else { return };
+        self.created.insert(new.lane.clone(), new.document_type().clone());
+        if let Some(key) = &new.record.accepted.idempotency_key {
+            self.keys.insert(key.clone(), position);
+        }
+    }
+}
+
 /// Whether the queue takes all that is new.
 fn check_room(waiting: &Waiting, arrivals: &[Arrival]) -> Result<(), BatchRefusal> {
     let new = arrivals.iter().enumerate().filter_map(|(position, arrival)| match arrival {
@@ -243,14 +291,18 @@ fn check_room(waiting: &Waiting, arrivals: &[Arrival]) -> Result<(), BatchRefusa
     let lanes = new.iter().map(|(_, new)| (&new.lane, new.document_type()));
     waiting.queue.has_room_for(lanes).map_err(|(at, problem)| {
         let (position, new) = &new[at];
-        let refusal = match problem {
-            NotQueued::Full { depth, limit } => Refusal::QueueFull { depth, limit },
-            NotQueued::OtherKind(found) => {
-                Refusal::OtherModel { document: new.lane.document.clone(), asked: new.document_type().clone(), found }
-            }
-        };
-        BatchRefusal { position: *position, refusal }
+        BatchRefusal { position: *position, refusal: refusal(problem, new) }
     })
+}
+
+fn refusal(problem: NotQueued<DocumentType>, new: &New) -> Refusal {
+    match problem {
+        NotQueued::Full { depth, limit } => Refusal::QueueFull { depth, limit },
+        NotQueued::OtherKind(found) => {
+            let (document, asked) = (new.lane.document.clone(), new.document_type().clone());
+            Refusal::OtherModel { document, asked, found }
+        }
+    }
 }
 
 /// Decides which model a submission is for: the document's own, which it may name, or for a

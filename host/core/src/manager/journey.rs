@@ -17,6 +17,7 @@ use crate::report::Report;
 use crate::residents::Resident;
 use crate::retry::{self, Fault, Verdict};
 use crate::roll::Ended;
+use crate::time::Moment;
 
 /// What became of a job's turn.
 pub(super) enum Outcome {
@@ -39,6 +40,7 @@ struct Failure {
     status: JobStatus,
     /// From its first start to its end.
     took: Duration,
+    at: Moment,
 }
 
 impl Shared {
@@ -101,20 +103,21 @@ impl Shared {
 
     fn complete(&self, pending: &Pending, committed: Committed, ran: Ran) {
         self.enqueue_dispatched(committed.dispatched, &pending.lineage);
-        let took = self.time_since_start(pending);
+        let ended = self.config.clock.moment();
+        let took = pending.time_since_start(ended);
         let result = Arc::new(JobResult {
             job: pending.record.accepted.job.with_status(JobStatus::Completed),
             success: true,
-            completed_at: self.config.clock.now(),
+            completed_at: ended.now,
             duration: took.into(),
             operations: committed.operations,
-            metadata: Some(self.metadata(pending, ran)),
+            metadata: Some(pending.metadata(ended, ran)),
             error_code: None,
             error_message: None,
         });
-        self.end_attempt(Ended::Succeeded(took));
+        self.roll.end(Ended::Succeeded(took), ended);
         self.bus.tell(|| Event::JobCompleted(JobCompletedEvent { job: result.job.clone(), result: result.clone() }));
-        self.resolve(&pending.record, &result);
+        self.resolve(&pending.record, &result, ended);
     }
 
     fn failed(
@@ -125,31 +128,31 @@ impl Shared {
         report: Report,
         ran: Ran,
     ) -> Outcome {
+        let at = self.config.clock.moment();
         if report.fault.code == JobErrorCode::GracefulAbort {
-            self.end_attempt(Ended::Unfinished);
+            self.roll.end(Ended::Unfinished, at);
             self.abort(&pending);
             return Outcome::Ended;
         }
-        let now = self.config.clock.elapsed();
         if let (Some(Reason::Timeout), Some(plugin)) = (report.fault.reason, &ran.plugin) {
-            self.suspects.timed_out(plugin, now);
+            self.suspects.timed_out(plugin, at.elapsed);
         }
         let before = pending.failed_before.as_ref().map(|before: &Report| -> &Fault { &before.fault });
         let verdict = retry::decide(&report.fault, before, pending.attempts, run.defaults.retry(config));
         match verdict {
             Verdict::RetryWithin(longest) => {
-                self.end_attempt(Ended::Unfinished);
+                self.roll.end(Ended::Unfinished, at);
                 self.publish_failure(&pending, &report, Some(pending.attempts));
                 pending.failed_before = Some(report);
-                Outcome::Again(Box::new(pending), now + longest.mul_f64(fastrand::f64()))
+                Outcome::Again(Box::new(pending), at.elapsed + longest.mul_f64(fastrand::f64()))
             }
             Verdict::GiveUp { deterministic } => {
-                let took = self.time_since_start(&pending);
-                self.end_attempt(Ended::Failed(took));
+                let took = pending.time_since_start(at);
+                self.roll.end(Ended::Failed(took), at);
                 self.publish_failure(&pending, &report, None);
-                let metadata = self.metadata(&pending, ran);
-                let failure = Failure { report, deterministic, status: JobStatus::Failed, took };
-                self.resolve(&pending.record, &self.failure_result(&pending.record, failure, metadata));
+                let metadata = pending.metadata(at, ran);
+                let failure = Failure { report, deterministic, status: JobStatus::Failed, took, at };
+                self.resolve(&pending.record, &failure.result(&pending.record, metadata), at);
                 Outcome::Ended
             }
         }
@@ -174,66 +177,67 @@ impl Shared {
             // It was cancelled meanwhile.
             return;
         }
-        let report = Report::failed_dependency(failed);
-        self.roll.failed_unbegun(self.config.clock.elapsed(), self.config.clock.now());
+        let (report, at) = (Report::failed_dependency(failed), self.config.clock.moment());
+        self.roll.failed_unbegun(at);
         self.publish_failure(pending, &report, None);
-        let result = self.unstarted_result(&pending.record, report);
-        self.resolve(&pending.record, &result);
+        let result = unstarted_result(&pending.record, report, at);
+        self.resolve(&pending.record, &result, at);
     }
 
     /// Gives back a job that the manager will not run, without calling it failed.
     pub(super) fn abort(&self, pending: &Pending) {
-        let metadata = self.metadata(pending, Ran { plugin: None, fuel_consumed: 0 });
+        let at = self.config.clock.moment();
+        let metadata = pending.metadata(at, Ran { plugin: None, fuel_consumed: 0 });
         // The job is as it was before it began: a durable queue would run it again.
-        let (status, took) = (JobStatus::Pending, self.time_since_start(pending));
-        let failure = Failure { report: Report::aborted(), deterministic: false, status, took };
-        self.resolve(&pending.record, &self.failure_result(&pending.record, failure, metadata));
+        let (status, took) = (JobStatus::Pending, pending.time_since_start(at));
+        let failure = Failure { report: Report::aborted(), deterministic: false, status, took, at };
+        self.resolve(&pending.record, &failure.result(&pending.record, metadata), at);
     }
 
-    /// The result of a job that failed before it started.
-    pub(super) fn unstarted_result(&self, record: &Record, report: Report) -> Arc<JobResult> {
-        let waited = self.config.clock.elapsed().saturating_sub(record.accepted_at);
-        let metadata = metadata(record, 0, waited, Ran { plugin: None, fuel_consumed: 0 });
-        let failure = Failure { report, deterministic: false, status: JobStatus::Failed, took: Duration::ZERO };
-        self.failure_result(record, failure, metadata)
+    /// Hands the result to everybody who waits for it, and lets dependents go.
+    fn resolve(&self, record: &Arc<Record>, result: &Arc<JobResult>, at: Moment) {
+        // A job that was cancelled has its result already.
+        if let Some(waiters) = record.end(result) {
+            self.records.ended(record, at.elapsed);
+            self.release(waiters.tell(result));
+        }
+    }
+}
+
+impl Pending {
+    fn time_since_start(&self, at: Moment) -> Duration {
+        self.started_at.map_or(Duration::ZERO, |started| at.elapsed.saturating_sub(started))
     }
 
-    fn failure_result(&self, record: &Record, failure: Failure, mut metadata: JobMetadata) -> Arc<JobResult> {
-        let error = failure.report.error.clone();
-        failure.report.fill(&mut metadata, failure.deterministic);
+    fn metadata(&self, at: Moment, ran: Ran) -> JobMetadata {
+        let queued = self.started_at.unwrap_or(at.elapsed).saturating_sub(self.record.accepted_at);
+        metadata(&self.record, self.attempts, queued, ran)
+    }
+}
+
+impl Failure {
+    fn result(self, record: &Record, mut metadata: JobMetadata) -> Arc<JobResult> {
+        let error = self.report.error.clone();
+        self.report.fill(&mut metadata, self.deterministic);
         Arc::new(JobResult {
-            job: record.accepted.job.with_status(failure.status),
+            job: record.accepted.job.with_status(self.status),
             success: false,
-            completed_at: self.config.clock.now(),
-            duration: failure.took.into(),
+            completed_at: self.at.now,
+            duration: self.took.into(),
             operations: Vec::new(),
             metadata: Some(metadata),
             error_code: Some(error.error_code),
             error_message: Some(error.error_message),
         })
     }
+}
 
-    /// Hands the result to everybody who waits for it, and lets dependents go.
-    fn resolve(&self, record: &Record, result: &Arc<JobResult>) {
-        let dependents = record.end(result);
-        self.records.ended(record, self.config.clock.elapsed());
-        self.release(dependents);
-    }
-
-    pub(super) fn end_attempt(&self, ended: Ended) {
-        self.roll.end(ended, self.config.clock.elapsed(), self.config.clock.now());
-    }
-
-    fn time_since_start(&self, pending: &Pending) -> Duration {
-        let ran = |started| self.config.clock.elapsed().saturating_sub(started);
-        pending.started_at.map_or(Duration::ZERO, ran)
-    }
-
-    fn metadata(&self, pending: &Pending, ran: Ran) -> JobMetadata {
-        let queued_until = pending.started_at.unwrap_or_else(|| self.config.clock.elapsed());
-        let queued = queued_until.saturating_sub(pending.record.accepted_at);
-        metadata(&pending.record, pending.attempts, queued, ran)
-    }
+/// The result of a job that failed before it started.
+pub(super) fn unstarted_result(record: &Record, report: Report, at: Moment) -> Arc<JobResult> {
+    let waited = at.elapsed.saturating_sub(record.accepted_at);
+    let metadata = metadata(record, 0, waited, Ran { plugin: None, fuel_consumed: 0 });
+    let (status, took) = (JobStatus::Failed, Duration::ZERO);
+    Failure { report, deterministic: false, status, took, at }.result(record, metadata)
 }
 
 fn metadata(record: &Record, attempts: u32, queued: Duration, ran: Ran) -> JobMetadata {

@@ -211,7 +211,10 @@ impl JobExecutorManager {
 
     /// How well it does.
     pub fn get_stats(&self) -> ExecutorStats {
-        let backlog = self.shared.lock().queue.depth();
+        let backlog = {
+            let waiting = self.shared.lock();
+            waiting.queue.depth() + self.shared.in_turns.load(Ordering::Relaxed)
+        };
         self.shared.roll.stats(self.shared.config.clock.elapsed(), backlog)
     }
 
@@ -222,8 +225,7 @@ impl JobExecutorManager {
     ///
     /// [`Refusal`], naming the field at fault; nothing was queued then.
     pub fn enqueue(&self, submission: Submission) -> Result<Ticket, Refusal> {
-        let mut tickets = self.enqueue_all(vec![submission]).map_err(|refused| refused.refusal)?;
-        Ok(tickets.pop().expect("one ticket for one submission"))
+        self.shared.enqueue(submission)
     }
 
     /// Accepts many submissions at once: all of them, or none. Tickets come in their order, and

@@ -1,7 +1,7 @@
 //! What the manager and its workers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub(super) waiting: Doorbell<Waiting>,
     /// Whether a lane waits for its turn, as far as the last worker at the queue saw.
     pub(super) others_wait: AtomicBool,
+    /// Jobs that wait in turns that were taken.
+    pub(super) in_turns: AtomicUsize,
 }
 
 /// The queue, and what its lock protects besides.
@@ -99,6 +101,7 @@ impl Shared {
                 idle: Vec::new(),
             }),
             others_wait: AtomicBool::new(false),
+            in_turns: AtomicUsize::new(0),
             config,
         }
     }

@@ -44,10 +44,12 @@ impl Shared {
                 match hold.readiness() {
                     Readiness::Ready => {}
                     Readiness::Held => return Rest::Held,
+                    // What failed may have been interrupted because the manager stops; then
+                    // this job is given back as well.
+                    Readiness::Failed(_) if self.roll.phase() != Phase::Running => return Rest::None,
                     Readiness::Failed(failed) => {
                         let failed = failed.clone();
-                        let pending = turn.jobs.pop_front().expect("just seen");
-                        self.fail_unstarted(&pending, failed);
+                        self.fail_unstarted(&self.next_of(turn), failed);
                         continue;
                     }
                 }
@@ -55,14 +57,15 @@ impl Shared {
             if !self.roll.begin() {
                 return Rest::None;
             }
-            let pending = turn.jobs.pop_front().expect("just seen");
+            let pending = self.next_of(turn);
             if !pending.record.start() {
                 // It was cancelled.
-                self.end_attempt(Ended::Unfinished);
+                self.roll.end(Ended::Unfinished, self.config.clock.moment());
                 continue;
             }
             if let Outcome::Again(pending, moment) = self.execute(run, &turn.lane, pending, resident) {
                 turn.jobs.push_front(*pending);
+                self.in_turns.fetch_add(1, Ordering::Relaxed);
                 return Rest::Until(moment);
             }
             done += 1;
@@ -88,12 +91,20 @@ impl Shared {
                 // Several lanes may have come at once, and one worker was woken.
                 Some(turn) => Look::Found { work: Some(turn), more: waiting.queue.has_turn() },
                 None => {
-                    let next = waiting.queue.next_wake().filter(|_| clock.runs());
-                    let wake_after = next.map(|moment| moment.saturating_sub(clock.elapsed()));
+                    let wake_after = self.next_wake(waiting).map(|moment| moment.saturating_sub(clock.elapsed()));
                     Look::Nothing { wake_after, look_out: true }
                 }
             }
         })
+    }
+
+    /// When there may be something to do although nobody rings.
+    fn next_wake(&self, waiting: &Waiting) -> Option<Duration> {
+        if !self.config.clock.runs() {
+            return None;
+        }
+        let cleared = || self.suspects.next_cleared().filter(|_| waiting.queue.has_passed_over());
+        waiting.queue.next_wake().into_iter().chain(cleared()).min()
     }
 
     fn take(&self, run: &Run, waiting: &mut Waiting) -> Option<Turn<Pending>> {
@@ -102,11 +113,21 @@ impl Shared {
             self.suspects.may_take(document_type, taken, run.workers, now, &self.reducers)
         });
         self.others_wait.store(waiting.queue.has_turn(), Ordering::Relaxed);
+        self.in_turns.fetch_add(turn.as_ref().map_or(0, |turn| turn.jobs.len()), Ordering::Relaxed);
         turn
     }
 
-    fn end_turn(&self, turn: Turn<Pending>, rest: Rest) {
+    /// The turn's next job, which waits no more.
+    fn next_of(&self, turn: &mut Turn<Pending>) -> Pending {
+        self.in_turns.fetch_sub(1, Ordering::Relaxed);
+        turn.jobs.pop_front().expect("just seen")
+    }
+
+    fn end_turn(&self, mut turn: Turn<Pending>, rest: Rest) {
         let mut waiting = self.lock();
+        self.in_turns.fetch_sub(turn.jobs.len(), Ordering::Relaxed);
+        // Those that were cancelled meanwhile are not in the queue any more.
+        turn.jobs.retain(|pending| !pending.record.has_ended());
         waiting.queue.put_back(turn, rest);
         self.tell_if_idle(&mut waiting);
         // This worker takes the next turn itself; another one must learn of the new moment to
