@@ -3,6 +3,7 @@
 mod conformance;
 mod executor;
 mod golden;
+mod manager;
 mod memory_store;
 mod queue;
 mod submission;

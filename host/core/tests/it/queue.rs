@@ -265,7 +265,8 @@ impl Pair {
             }
         }
         assert_eq!(self.queue.depth(), self.model.waiting.len());
-        assert_eq!(self.queue.has_turn(), !self.model.ready.is_empty());
+        assert_eq!(self.queue.has_turn(), !self.model.ready.is_empty() || !self.model.parked.is_empty());
+        assert_eq!(self.queue.has_passed_over(), !self.model.parked.is_empty());
         assert_eq!(self.queue.next_wake(), self.model.resting.iter().map(|(moment, _)| *moment).min());
         for number in 0..6 {
             assert_eq!(self.queue.kind(&lane(number)), self.model.kind(&lane(number)));

@@ -48,6 +48,13 @@ impl Host {
     }
 
     pub(crate) fn with(adjust: impl FnOnce(&mut ExecutorConfig)) -> Self {
+        let host = Self::not_started(adjust);
+        host.manager().start(None).expect("threads are left");
+        host
+    }
+
+    /// The same before its first start.
+    pub(crate) fn not_started(adjust: impl FnOnce(&mut ExecutorConfig)) -> Self {
         let manager = JobExecutorManagerConfig {
             max_concurrency: Some(2),
             retry_base_delay: Some(0),
@@ -63,7 +70,6 @@ impl Host {
         let bus = EventBus::new(1 << 16);
         let log = Mutex::new(Log { subscription: bus.subscribe(), events: Vec::new() });
         let manager = JobExecutorManager::new(config, reducers.clone(), store.clone(), bus);
-        manager.start(None).expect("threads are left");
         Self { manager: Some(manager), script, store, reducers, log }
     }
 
@@ -178,6 +184,11 @@ impl Host {
         Stopping(stopped)
     }
 
+    /// Drops the manager, and leaves what it worked with.
+    pub(crate) fn drop_manager(&mut self) {
+        drop(self.manager.take().expect("the host runs"));
+    }
+
     /// Stops, and says what was published from start to end.
     pub(crate) fn stop(&mut self, how: Stop) -> Vec<String> {
         self.begin_to_stop(how).wait();
@@ -207,6 +218,18 @@ impl Stopping {
 #[track_caller]
 pub(crate) fn result(ticket: Ticket) -> Arc<JobResult> {
     within(ticket.wait())
+}
+
+/// Waits for the results of many jobs.
+#[track_caller]
+pub(crate) fn results(tickets: impl IntoIterator<Item = Ticket>) -> Vec<Arc<JobResult>> {
+    within(async {
+        let mut results = Vec::new();
+        for ticket in tickets {
+            results.push(ticket.wait().await);
+        }
+        results
+    })
 }
 
 /// Waits for a future, but not for ever.

@@ -11,7 +11,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reductor_core::{
@@ -89,7 +89,7 @@ impl Script {
 
     fn wait_until(&self, what: &str, come: impl Fn(&State) -> bool) {
         let waited = self.changed.wait_timeout_while(self.lock(), BOUND, |state| !come(state));
-        assert!(!waited.expect("no test panics with the lock").1.timed_out(), "waited too long for {what}");
+        assert!(!waited.unwrap_or_else(PoisonError::into_inner).1.timed_out(), "waited too long for {what}");
     }
 
     /// Holds the text until it is released or the host interrupts.
@@ -103,13 +103,14 @@ impl Script {
                 return Err(ApplyError::Interrupted);
             }
             assert!(began.elapsed() < BOUND, "nobody released `{text}`");
-            state = self.changed.wait_timeout(state, TICK).expect("no test panics with the lock").0;
+            state = self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(())
     }
 
+    /// A test that failed may leave a worker that panics with the lock; let only the test fail.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no test panics with the lock")
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

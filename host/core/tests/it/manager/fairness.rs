@@ -1,0 +1,205 @@
+//! Lanes take turns, and a model that times out does not take every worker.
+
+use std::sync::Arc;
+
+use reductor_core::{ApplyError, Event, ExecutorConfig, JobAvailableEvent, Phase, Reason, Ticket};
+
+use super::drive::broken;
+use crate::executor::host::{Host, MODEL, OTHER_MODEL, add, hold, job, job_of, result, results};
+use crate::executor::scripted::{Scripted, failed};
+
+/// How long a revision is suspected after a timeout.
+const SUSPECTED_FOR_MS: u64 = 60_000;
+
+fn timeout() -> ApplyError {
+    failed(Reason::Timeout, "too long")
+}
+
+#[test]
+fn a_lone_job_is_among_the_first_beside_a_busy_document() {
+    let host = Host::stopped();
+    let mut tickets: Vec<_> = (0..50).map(|number| host.accept(&job("a", &[add(&format!("a{number}"))]))).collect();
+    tickets.push(host.accept(&job("b", &[add("b")])));
+    host.start_manager();
+    results(tickets);
+    let before = host.started().iter().take_while(|name| *name != "b").count();
+    assert!(before <= 4, "{before} jobs of `a` came first");
+}
+
+#[test]
+fn a_lone_job_that_comes_during_a_turn_is_among_the_next() {
+    let host = Host::stopped();
+    let mut tickets: Vec<_> = [hold("a0"), add("a1")].map(|action| host.accept(&job("a", &[action]))).into();
+    tickets.extend((2..50).map(|number| host.accept(&job("a", &[add(&format!("a{number}"))]))));
+    host.start_manager();
+    host.script.wait_until_held("a0");
+    tickets.push(host.accept(&job("b", &[add("b")])));
+    host.script.release("a0");
+    results(tickets);
+    let before = host.started().iter().take_while(|name| *name != "b").count();
+    assert!(before <= 4, "{before} jobs of `a` came first");
+}
+
+#[test]
+fn many_busy_documents_go_on_side_by_side() {
+    let host = Host::stopped();
+    let tickets: Vec<_> = (0..400)
+        .map(|number| host.accept(&job(&format!("d{}", number % 8), &[add(&format!("{}.{}", number % 8, number / 8))])))
+        .collect();
+    host.start_manager();
+    results(tickets);
+    let started = host.started();
+    for document in 0..8 {
+        let last = started.iter().take(64).filter(|name| name.starts_with(&format!("{document}."))).count();
+        assert!(last > 0, "document {document} has not had its turn among the first 64: {started:?}");
+    }
+}
+
+/// A host with four workers whose model [`MODEL`] has just timed out.
+fn host_with_a_suspect(adjust: impl FnOnce(&mut ExecutorConfig)) -> Host {
+    let host = Host::with(|config| {
+        config.manager.max_concurrency = Some(4);
+        config.max_retries = 1;
+        adjust(config);
+    });
+    host.script.fail("slow", [timeout()]);
+    host.succeed(&job("suspect", &[add("slow")]));
+    host.wait_until_idle();
+    host
+}
+
+/// Jobs that hold a worker each, on as many documents.
+fn held(host: &Host, model: &str, names: &[&str]) -> Vec<Ticket> {
+    names.iter().map(|name| host.accept(&job_of(model, name, &[hold(name)]))).collect()
+}
+
+/// Waits until exactly these are held. Jobs of another model have had their turns since.
+#[track_caller]
+fn only_held(host: &Host, names: &[&str], probe: &str) {
+    names.iter().for_each(|name| host.script.wait_until_held(name));
+    host.succeed(&job_of(OTHER_MODEL, "probe", &[add(probe)]));
+    assert_eq!(host.status().active_jobs, names.len());
+}
+
+#[test]
+fn a_model_that_timed_out_takes_half_of_the_workers_and_others_go_on() {
+    let host = host_with_a_suspect(|_| {});
+    let tickets = held(&host, MODEL, &["a", "b", "c", "d"]);
+    only_held(&host, &["a", "b"], "1");
+    let others = held(&host, OTHER_MODEL, &["x"]);
+    only_held(&host, &["a", "b", "x"], "2");
+    host.script.release("a");
+    only_held(&host, &["b", "x", "c"], "3");
+    ["b", "c", "d", "x"].iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets.into_iter().chain(others)).iter().all(|result| result.success));
+}
+
+#[test]
+fn a_model_that_has_not_timed_out_takes_every_worker() {
+    let host = host_with_a_suspect(|_| {});
+    let names = ["a", "b", "c", "d"];
+    let tickets = held(&host, OTHER_MODEL, &names);
+    names.iter().for_each(|name| host.script.wait_until_held(name));
+    names.iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets).iter().all(|result| result.success));
+}
+
+#[test]
+fn a_failure_that_is_no_timeout_takes_no_workers_away() {
+    let host = Host::with(|config| config.manager.max_concurrency = Some(4));
+    host.script.fail("t", [broken(), failed(Reason::Trap, "once")]);
+    host.succeed(&job("suspect", &[add("t")]));
+    let names = ["a", "b", "c", "d"];
+    let tickets = held(&host, MODEL, &names);
+    names.iter().for_each(|name| host.script.wait_until_held(name));
+    names.iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets).iter().all(|result| result.success));
+}
+
+#[test]
+fn a_model_gets_its_workers_back_after_a_time() {
+    let host = host_with_a_suspect(|_| {});
+    let names = ["a", "b", "c", "d"];
+    let tickets = held(&host, MODEL, &names);
+    host.advance(SUSPECTED_FOR_MS - 1);
+    only_held(&host, &["a", "b"], "1");
+    host.advance(1);
+    names.iter().for_each(|name| host.script.wait_until_held(name));
+    names.iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets).iter().all(|result| result.success));
+}
+
+#[test]
+fn another_timeout_counts_from_its_own_moment() {
+    let host = host_with_a_suspect(|_| {});
+    host.advance(SUSPECTED_FOR_MS / 2);
+    host.script.fail("again", [timeout()]);
+    host.succeed(&job("suspect", &[add("again")]));
+    host.wait_until_idle();
+    host.advance(SUSPECTED_FOR_MS / 2 + 1);
+    let tickets = held(&host, MODEL, &["a", "b", "c"]);
+    only_held(&host, &["a", "b"], "1");
+    ["a", "b", "c"].iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets).iter().all(|result| result.success));
+}
+
+#[test]
+fn a_new_revision_starts_with_a_clean_slate() {
+    let host = host_with_a_suspect(|_| {});
+    host.reducers.register(Arc::new(Scripted::new(MODEL, 2, &["global", "local"], &host.script)));
+    let names = ["a", "b", "c", "d"];
+    let tickets = held(&host, MODEL, &names);
+    names.iter().for_each(|name| host.script.wait_until_held(name));
+    names.iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets).iter().all(|result| result.success));
+}
+
+#[test]
+fn lanes_that_were_passed_over_take_every_free_worker_of_a_new_revision() {
+    // A worker that happens not to sleep yet finds them by itself.
+    (0..20).for_each(|_| lanes_that_were_passed_over_are_taken_by_sleeping_workers());
+}
+
+fn lanes_that_were_passed_over_are_taken_by_sleeping_workers() {
+    let host = host_with_a_suspect(|_| {});
+    let names = ["a", "b", "c", "d", "e"];
+    let tickets = held(&host, MODEL, &names);
+    only_held(&host, &["a", "b"], "1");
+    host.reducers.register(Arc::new(Scripted::new(MODEL, 2, &["global", "local"], &host.script)));
+    // One end of a job, and one knock from outside: as much reason to look as there can be.
+    host.script.release("a");
+    host.wait_until_said("completed a");
+    let knock = JobAvailableEvent {
+        document_id: "d".into(),
+        scopes: Arc::new([]),
+        branch: "main".into(),
+        job_id: tickets[3].job_id.clone(),
+    };
+    host.manager().events().publish(Event::JobAvailable(knock));
+    ["c", "d", "e"].iter().for_each(|name| host.script.wait_until_held(name));
+    names.iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets).iter().all(|result| result.success));
+}
+
+#[test]
+fn a_single_worker_still_runs_a_model_that_timed_out() {
+    let host = host_with_a_suspect(|config| config.manager.max_concurrency = Some(1));
+    host.succeed(&job("a", &[add("a")]));
+    host.succeed(&job_of(OTHER_MODEL, "b", &[add("b")]));
+    assert_eq!(host.phase(), Phase::Running);
+}
+
+#[test]
+fn every_runaway_of_a_model_gets_its_result_in_the_end() {
+    let host = host_with_a_suspect(|_| {});
+    let names: Vec<_> = (0..40).map(|number| format!("n{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        if number % 3 == 0 {
+            host.script.fail(name, [timeout(), timeout()]);
+        }
+    }
+    let tickets: Vec<_> = names.iter().map(|name| host.accept(&job(name, &[add(name)]))).collect();
+    let succeeded = results(tickets).iter().filter(|result| result.success).count();
+    assert_eq!(succeeded, 26);
+    assert!(result(host.accept(&job("last", &[add("last")]))).success);
+}

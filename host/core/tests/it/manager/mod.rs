@@ -1,0 +1,19 @@
+//! The manager: started and stopped, watched and cancelled, with jobs that wait for one another.
+
+mod alike;
+mod batch;
+mod cancel;
+mod depends;
+mod dispatch;
+mod drive;
+mod drop;
+mod events;
+mod fairness;
+mod key;
+mod model;
+mod pause;
+mod phases;
+mod soak;
+mod stats;
+mod stop;
+mod watch;
