@@ -12,9 +12,9 @@ use reductor_host::{
 };
 use serde_json::json;
 
-use super::machine;
 use super::report::{Goal, Report, median};
 use super::workload::{JobGoals, job_cost, run_all, started};
+use super::{Only, machine};
 use crate::build::{self, SourceArgs, ToolchainArgs};
 use crate::trace::Trace;
 use crate::{Outcome, plugins};
@@ -29,6 +29,8 @@ pub(crate) struct Args {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    only: Only,
     #[command(flatten)]
     toolchain: ToolchainArgs,
     #[command(flatten)]
@@ -55,6 +57,9 @@ pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
     let taxes = [("0kB", 0, None), ("5kB", 5, Some(2.0)), ("50kB", 50, None), ("500kB", 500, None)];
     for (name, kilobytes, goal) in taxes {
         progress.tick();
+        if !args.only.wants(&[&format!("sandbox-tax-{name}"), &format!("apply-{name}")]) {
+            continue;
+        }
         let tax = match kilobytes {
             0 => tax(&*counter, &*native_counter, &[], &increments())?,
             _ => tax(&*todo, &*native_todo, &todo_setup(kilobytes), &renames())?,
@@ -64,13 +69,19 @@ pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
         report.add(format!("apply-{name}-native"), tax.native_us, "us", None);
     }
     progress.tick();
-    let goals = JobGoals { cpu: Some(Goal::AtMost(8.0)), ..JobGoals::default() };
-    job_cost(&mut report, "", &counter, goals)?;
-    job_cost(&mut report, "-native", &native_counter, JobGoals::default())?;
+    if args.only.wants(&["job-cpu-us", "jobs-per-second"]) {
+        let goals = JobGoals { cpu: Some(Goal::AtMost(8.0)), ..JobGoals::default() };
+        job_cost(&mut report, "", &counter, goals)?;
+        job_cost(&mut report, "-native", &native_counter, JobGoals::default())?;
+    }
     progress.tick();
-    refusals(&mut report, &todo)?;
+    if args.only.wants(&["refusals-per-second"]) {
+        refusals(&mut report, &todo)?;
+    }
     progress.tick();
-    editing_session(&mut report, &text, &Trace::read(&source, "sveltecomponent")?)?;
+    if args.only.wants(&["editing-session-s", "editing-session-memory-mb"]) {
+        editing_session(&mut report, &text, &Trace::read(&source, "sveltecomponent")?)?;
+    }
     progress.finish_and_clear();
     report.print(args.json)?;
     Ok(Outcome::AllWell)
