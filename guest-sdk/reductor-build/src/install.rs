@@ -113,7 +113,6 @@ fn cargo_of(toolchain: Toolchain, environment: &Environment) -> Cargo {
 #[cfg(all(test, unix))]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;
@@ -133,9 +132,13 @@ mod tests {
     fn with_program(test: &str, name: &str, script: &str) -> (Environment, Scratch) {
         let folder = std::env::temp_dir().join(format!("reductor-build-{}-{test}", std::process::id()));
         fs::create_dir_all(&folder).expect("the folder can be made");
-        let program = folder.join(name);
-        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("the program can be written");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the program can be made one");
+        // Another process writes it: a child that another test starts just now would inherit our
+        // open file, and a program that is open for writing cannot be run.
+        let written = Command::new("/bin/sh")
+            .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#, "sh"])
+            .args([folder.join(name).as_os_str(), script.as_ref()])
+            .status();
+        assert!(written.is_ok_and(|status| status.success()), "the program can be written");
         (Environment::cleaned([("PATH".into(), folder.clone().into())]), Scratch(folder))
     }
 
