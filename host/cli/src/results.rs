@@ -2,14 +2,14 @@
 
 use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use reductor_host::{Event, JobExecutorManager, JobResult, Received, Subscription, Ticket};
 
-/// Writes results to standard output, a line each, from more than one thread.
+/// Writes results to standard output, a line each.
 pub(crate) struct Printer<'a> {
     progress: &'a ProgressBar,
     out: Mutex<Out>,
@@ -52,36 +52,9 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// Prints the results of jobs that reducers dispatched, until the manager stops.
-    pub(crate) fn print_dispatched(
-        &self,
-        manager: &JobExecutorManager,
-        mut events: Subscription,
-    ) -> anyhow::Result<()> {
-        while let Some(received) = events.recv_blocking() {
-            let event = match received {
-                Received::Event(event) => event,
-                Received::Missed(count) => {
-                    eprintln!("warning: missed {count} events; results of dispatched jobs may be missing");
-                    continue;
-                }
-            };
-            let result = match &*event {
-                Event::ExecutorStopped(_) => return Ok(()),
-                Event::JobCompleted(completed) => Some(completed.result.clone()),
-                Event::JobFailed(failed) if !failed.will_retry => {
-                    // Its result comes right after the event.
-                    manager.watch(&failed.job.id).ok().map(Ticket::wait_blocking)
-                }
-                _ => None,
-            };
-            let dispatched =
-                |result: &JobResult| result.metadata.as_ref().is_some_and(|metadata| metadata.causation.is_some());
-            if let Some(result) = result.filter(|result| dispatched(result)) {
-                self.print(&result)?;
-            }
-        }
-        Ok(())
+    /// Prints results that nobody here submitted a job for.
+    pub(crate) fn print_all(&self, results: &[Arc<JobResult>]) -> anyhow::Result<()> {
+        results.iter().try_for_each(|result| self.print(result))
     }
 
     /// Writes out what is left, and says what all came to.
@@ -103,6 +76,34 @@ impl<'a> Printer<'a> {
     fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Collects the results of jobs that reducers dispatched, as they end, until the manager stops.
+/// The log holds on to most of what they are made of, so they take little room beside it.
+pub(crate) fn collect_dispatched(manager: &JobExecutorManager, mut events: Subscription) -> Vec<Arc<JobResult>> {
+    let mut dispatched = Vec::new();
+    while let Some(received) = events.recv_blocking() {
+        let event = match received {
+            Received::Event(event) => event,
+            Received::Missed(count) => {
+                eprintln!("warning: missed {count} events; results of dispatched jobs may be missing");
+                continue;
+            }
+        };
+        let result = match &*event {
+            Event::ExecutorStopped(_) => break,
+            Event::JobCompleted(completed) => Some(completed.result.clone()),
+            // Its result comes right after the event.
+            Event::JobFailed(failed) if !failed.will_retry => {
+                manager.watch(&failed.job.id).ok().map(Ticket::wait_blocking)
+            }
+            _ => None,
+        };
+        let is_dispatched =
+            |result: &Arc<JobResult>| result.metadata.as_ref().is_some_and(|metadata| metadata.causation.is_some());
+        dispatched.extend(result.filter(is_dispatched));
+    }
+    dispatched
 }
 
 impl Tally {

@@ -14,7 +14,7 @@ use reductor_host::{
 use serde::Serialize;
 
 use crate::input::{self, Checker, Lines};
-use crate::results::Printer;
+use crate::results::{Printer, collect_dispatched};
 use crate::{Outcome, output};
 
 /// Jobs that are under way at once. The queue holds far more; this bounds the results that
@@ -60,9 +60,8 @@ idempotencyKey. An action may also have id, scope (global), timestampUtcMs (now)
 timestampUtcMs is ISO 8601 in UTC, such as "2026-03-01T12:00:00.000Z".
 
 A file is checked whole before anything runs; standard input line by line.
-Prints one result a line: those of the submissions in their order, and as they end those of
-the jobs that reducers dispatched, which have `causation` in their metadata. The exit code is 1
-if any of them failed."#;
+Prints one result a line, in the order of the submissions; then those of the jobs that reducers
+dispatched, as they ended, with `causation` in their metadata. The exit code is 1 if any failed."#;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let plugins = args.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file);
@@ -82,23 +81,26 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let printer = Printer::new(&progress);
     let events = manager.events().subscribe();
-    let (submitted, printed, dispatched) = std::thread::scope(|scope| {
+    let (submitted, printed) = std::thread::scope(|scope| {
         let printer = &printer;
         let submitted_results = scope.spawn(move || printer.print_submitted(&results));
-        let dispatched_results = scope.spawn(move || printer.print_dispatched(manager, events));
+        let dispatched = scope.spawn(move || collect_dispatched(manager, events));
         let submitted = match file {
             Some(submissions) => submit_all(manager, submissions, &tickets),
             None => submit_lines(manager, &mut checker, &tickets),
         };
         drop(tickets);
         let printed = submitted_results.join().expect("the printer does not panic");
-        // Reducers may have dispatched jobs that nobody here waits for.
-        manager.wait_until_idle_blocking();
+        if printed.is_ok() {
+            // Reducers may have dispatched jobs that nobody here waits for.
+            manager.wait_until_idle_blocking();
+        }
         manager.stop_blocking(Stop::Graceful);
-        (submitted, printed, dispatched_results.join().expect("the printer does not panic"))
+        let dispatched = dispatched.join().expect("the collector does not panic");
+        (submitted, printed.and_then(|()| printer.print_all(&dispatched)))
     });
     progress.finish_and_clear();
-    printed.and(dispatched)?;
+    printed?;
     let tally = printer.finish()?;
     for document in &args.print_state {
         print_state(manager, &checker.lanes(), document)?;
