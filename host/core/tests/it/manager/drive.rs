@@ -7,8 +7,9 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use reductor_core::{
-    ActionId, ApplyError, BatchRefusal, ExecutorStats, ExecutorStatus, HostFault, Job, JobErrorCode, JobId,
-    JobMetadata, JobResult, JobStatus, NotCancelled, Phase, Reason, Stop, Submission, Ticket, UnknownJob,
+    ActionId, ApplyError, BatchRefusal, ExecutorStats, ExecutorStatus, HostFault, Job, JobErrorCode,
+    JobExecutorManagerConfig, JobId, JobMetadata, JobResult, JobStatus, NotCancelled, Phase, Reason, Stop, Submission,
+    Ticket, UnknownJob,
 };
 use serde_json::{Value, json};
 
@@ -32,6 +33,13 @@ impl Host {
     /// A manager for one worker that is not started yet.
     pub(super) fn stopped() -> Self {
         Self::not_started(|config| config.manager.max_concurrency = Some(1))
+    }
+
+    /// Starts the manager with so many workers.
+    #[track_caller]
+    pub(super) fn start_manager_with(&self, workers: usize) {
+        let config = JobExecutorManagerConfig { max_concurrency: Some(workers), ..Default::default() };
+        self.manager().start(Some(config)).expect("it is stopped, and threads are left");
     }
 
     pub(super) fn start_manager(&self) {

@@ -55,6 +55,33 @@ fn many_busy_documents_go_on_side_by_side() {
     }
 }
 
+#[test]
+fn no_more_attempts_run_at_once_than_the_start_allows() {
+    let host = Host::stopped();
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let tickets = held(&host, MODEL, &names);
+    host.start_manager_with(3);
+    for (position, name) in names.iter().enumerate() {
+        host.script.wait_until_held(name);
+        // Three are held from the third on; the next can only come when one of them goes.
+        if position >= 2 {
+            host.script.release(names[position - 2]);
+        }
+    }
+    names.iter().for_each(|name| host.script.release(name));
+    results(tickets);
+    let (mut running, mut most) = (0_u32, 0);
+    for event in host.events() {
+        match &*event {
+            Event::JobStarted(_) => running += 1,
+            Event::JobCompleted(_) => running -= 1,
+            _ => {}
+        }
+        most = most.max(running);
+    }
+    assert_eq!((most, running), (3, 0));
+}
+
 /// A host with four workers whose model [`MODEL`] has just timed out.
 fn host_with_a_suspect(adjust: impl FnOnce(&mut ExecutorConfig)) -> Host {
     let host = Host::with(|config| {
