@@ -16,6 +16,8 @@ use super::report::{Goal, Report, median};
 /// How often a figure of throughput is measured.
 const ROUNDS: usize = 3;
 const COUNTER_JOBS: usize = 100_000;
+/// Events that a bench that looks at them may be behind.
+const EVENTS_MAX: usize = 1 << 16;
 /// Half of what the queue takes.
 const JOBS_IN_FLIGHT: usize = 50_000;
 
@@ -50,7 +52,7 @@ fn manager(
     for reducer in reducers {
         registry.register(Arc::clone(reducer));
     }
-    let manager = JobExecutorManager::new(config, Arc::new(registry), store, EventBus::new(1));
+    let manager = JobExecutorManager::new(config, Arc::new(registry), store, EventBus::new(EVENTS_MAX));
     manager.start(None)?;
     Ok(manager)
 }
