@@ -100,7 +100,7 @@ impl HostBuilder {
     }
 
     /// Runs a model as native code, without a sandbox: for code that you trust.
-    pub fn native<R: reductor_core::GuestReducer + Send + 'static>(self) -> Self {
+    pub fn native<R: reductor_guest::Reducer + Send + 'static>(self) -> Self {
         self.reducer(Arc::new(NativeReducer::<R>::new()))
     }
 

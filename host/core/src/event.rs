@@ -177,11 +177,15 @@ impl EventBus {
         let wakes = matches!(event, Event::JobAvailable(_));
         self.tell(|| event);
         if wakes {
-            let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-            listeners.retain(|listener| listener.strong_count() > 0);
-            let listeners: Vec<_> = listeners.iter().filter_map(Weak::upgrade).collect();
-            listeners.iter().for_each(|listener| listener.job_available());
+            self.listeners().iter().for_each(|listener| listener.job_available());
         }
+    }
+
+    /// Those that are still there.
+    fn listeners(&self) -> Vec<Arc<dyn JobListener>> {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Publishes the event that `make` makes, if anybody listens.

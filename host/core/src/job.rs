@@ -142,7 +142,7 @@ pub struct JobResult {
 }
 
 /// What a result says beyond the interface.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobMetadata {
     /// How often it was started.

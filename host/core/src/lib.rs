@@ -103,10 +103,9 @@ pub use manager::{
 pub use memory_store::MemoryStore;
 pub use native::NativeReducer;
 pub use plugin::{ActionSchema, Manifest, PluginRef};
-pub use queue::{NotQueued, Queue, Rest, Turn};
+pub use queue::{JobsMax, NotQueued, Queue, Rest, Turn};
 pub use records::{NotCancelled, Retention, UnknownJob};
 pub use reducer::{Call, DispatchRequest, LiveDocument, Outbox, Reducer, ScopeState};
-pub use reductor_guest::Reducer as GuestReducer;
 pub use registry::Reducers;
 pub use residents::ResidentBudget;
 pub use roll::{ExecutorStats, ExecutorStatus, Phase};

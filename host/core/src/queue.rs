@@ -79,6 +79,15 @@ pub struct Turn<J> {
     pub jobs: VecDeque<J>,
 }
 
+/// How many jobs a turn may have; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobsMax {
+    /// While no other lane is ready.
+    pub alone: usize,
+    /// While others are.
+    pub shared: usize,
+}
+
 /// What becomes of a lane when its turn is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -172,7 +181,7 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
     /// `may_take` says whether one more lane of a kind may be taken when so many are. Lanes
     /// of which none may are passed over, and take their turns when others of their kind are
     /// put back.
-    pub fn take(&mut self, now: Duration, jobs_max: usize, may_take: impl Fn(&K, usize) -> bool) -> Option<Turn<J>> {
+    pub fn take(&mut self, now: Duration, jobs_max: JobsMax, may_take: impl Fn(&K, usize) -> bool) -> Option<Turn<J>> {
         self.wake_rested(now);
         loop {
             let key = self.ready.pop_front().or_else(|| self.unpark_any(&may_take))?;
@@ -185,6 +194,7 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
             }
             *taken += 1;
             lane.state = LaneState::Taken { woken: false };
+            let jobs_max = if self.ready.is_empty() { jobs_max.alone } else { jobs_max.shared };
             let count = lane.jobs.len().min(jobs_max.max(1));
             let jobs = if count == lane.jobs.len() {
                 std::mem::take(&mut lane.jobs)
@@ -226,20 +236,24 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
     /// Lets a lane that is held take its turn. A lane that is taken does not become held in
     /// this turn. Says whether there is a new turn to take.
     pub fn wake(&mut self, lane: &LaneKey) -> bool {
-        let Some((key, found)) = self.lanes.get_key_value(lane) else { return false };
+        let Some(found) = self.lanes.get_mut(lane) else { return false };
         match found.state {
             LaneState::Held => {
-                let key = key.clone();
-                self.lanes.get_mut(lane).expect("just found").state = LaneState::Ready;
-                self.ready.push_back(key);
+                found.state = LaneState::Ready;
+                self.ready.push_back(lane.clone());
                 true
             }
             LaneState::Taken { .. } => {
-                self.lanes.get_mut(lane).expect("just found").state = LaneState::Taken { woken: true };
+                found.state = LaneState::Taken { woken: true };
                 false
             }
             LaneState::Ready | LaneState::Resting(_) | LaneState::Parked => false,
         }
+    }
+
+    /// Whether a lane that is taken was woken since.
+    pub fn was_woken(&self, lane: &LaneKey) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.state == LaneState::Taken { woken: true })
     }
 
     /// Takes a job out of its lane, if it waits there. Says whether there is a new turn to
@@ -276,10 +290,10 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         self.lanes.is_empty()
     }
 
-    /// Whether a lane is ready, or was passed over and may be taken if the caller sees its kind
-    /// with other eyes. Those that rest or are held are not.
-    pub fn has_turn(&self) -> bool {
-        !self.ready.is_empty() || self.has_passed_over()
+    /// Whether there is a turn to take, as `may_take` of [`Queue::take`] sees it. Lanes that rest
+    /// or are held have none.
+    pub fn has_turn(&self, may_take: impl Fn(&K, usize) -> bool) -> bool {
+        !self.ready.is_empty() || self.parked.keys().any(|kind| may_take(kind, self.taken_of(kind)))
     }
 
     /// Whether lanes were passed over.
@@ -318,7 +332,7 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         if *taken == 0 {
             self.taken.remove(kind);
         }
-        self.unpark(&kind.clone());
+        self.unpark(kind);
     }
 
     fn unpark(&mut self, kind: &K) {
@@ -335,9 +349,12 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
     /// A lane that was passed over and need not be any more, for instance because the caller
     /// sees its kind with other eyes.
     fn unpark_any(&mut self, may_take: &impl Fn(&K, usize) -> bool) -> Option<LaneKey> {
-        let taken = |kind: &K| self.taken.get(kind).copied().unwrap_or_default();
-        let kind = self.parked.keys().find(|kind| may_take(kind, taken(kind)))?.clone();
+        let kind = self.parked.keys().find(|kind| may_take(kind, self.taken_of(kind)))?.clone();
         self.unpark(&kind);
         self.ready.pop_front()
+    }
+
+    fn taken_of(&self, kind: &K) -> usize {
+        self.taken.get(kind).copied().unwrap_or_default()
     }
 }

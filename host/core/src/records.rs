@@ -146,20 +146,22 @@ impl Records {
     }
 
     pub(crate) fn get(&self, job_id: &JobId, now: Duration) -> Result<Arc<Record>, UnknownJob> {
-        let kept = self.up_to_date(now);
-        kept.records.get(job_id).cloned().ok_or_else(|| UnknownJob(job_id.clone()))
+        self.forget(now);
+        self.lock().records.get(job_id).cloned().ok_or_else(|| UnknownJob(job_id.clone()))
     }
 
     /// The job that was submitted with this key.
     pub(crate) fn of_key(&self, key: &IdempotencyKey, now: Duration) -> Option<Arc<Record>> {
-        self.up_to_date(now).by_key.get(key).cloned()
+        self.forget(now);
+        self.lock().by_key.get(key).cloned()
     }
 
-    /// What is kept, without what should be forgotten.
-    fn up_to_date(&self, now: Duration) -> MutexGuard<'_, Kept> {
+    /// Forgets all that is to be kept no longer, before somebody asks for it.
+    fn forget(&self, now: Duration) {
         let mut kept = self.lock();
-        while kept.forget_one(self.retention, now).is_some() {}
-        kept
+        let forgotten: Vec<_> = std::iter::from_fn(|| kept.forget_one(self.retention, now)).collect();
+        drop(kept);
+        drop(forgotten);
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -275,17 +277,18 @@ impl Progress {
 }
 
 impl Waiters {
-    /// Hands them the result. Returns the jobs that are held no more, at least not by this one.
-    pub(crate) fn tell(self, result: &Arc<JobResult>) -> Vec<Dependent> {
+    /// Hands them the result. Returns the lanes of jobs that are held no more.
+    pub(crate) fn tell(self, result: &Arc<JobResult>) -> Vec<LaneKey> {
         for watcher in self.watchers {
             // Whoever waited may have gone.
             let _ = watcher.send(result.clone());
         }
-        for dependent in &self.dependents {
-            dependent.hold.take_note(result);
-            dependent.hold.left.fetch_sub(1, Ordering::AcqRel);
-        }
-        self.dependents
+        let released = self.dependents.into_iter().filter_map(|Dependent { lane, hold }| {
+            hold.take_note(result);
+            hold.left.fetch_sub(1, Ordering::AcqRel);
+            (!matches!(hold.readiness(), Readiness::Held)).then_some(lane)
+        });
+        released.collect()
     }
 }
 

@@ -1,8 +1,7 @@
 //! Plugin revisions that ran into their timeout lately.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::ids::DocumentType;
@@ -15,22 +14,21 @@ const SUSPECTED_FOR: Duration = Duration::from_secs(60);
 /// Remembers revisions that ran into their timeout, so that they do not take every worker.
 #[derive(Default)]
 pub(crate) struct Suspects {
-    any: AtomicBool,
-    known: Mutex<HashMap<DocumentType, (Arc<PluginRef>, Duration)>>,
+    known: Mutex<Known>,
 }
+
+/// Which revision of a model, and until when.
+type Known = HashMap<DocumentType, (Arc<PluginRef>, Duration)>;
 
 impl Suspects {
     /// Takes note of a timeout.
     pub(crate) fn timed_out(&self, plugin: &Arc<PluginRef>, now: Duration) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(plugin.document_type.clone(), (plugin.clone(), now + SUSPECTED_FOR));
-        self.any.store(true, Ordering::Relaxed);
+        self.lock().insert(plugin.document_type.clone(), (plugin.clone(), now + SUSPECTED_FOR));
     }
 
     /// When the next of them is suspected no more, if one is suspected.
     pub(crate) fn next_cleared(&self) -> Option<Duration> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().map(|(_, until)| *until).min()
+        self.lock().values().map(|(_, until)| *until).min()
     }
 
     /// Whether one more worker may run documents of this model when so many do: for the
@@ -43,17 +41,19 @@ impl Suspects {
         now: Duration,
         reducers: &Reducers,
     ) -> bool {
-        if taken < (workers / 2).max(1) || !self.any.load(Ordering::Relaxed) {
+        if taken < (workers / 2).max(1) {
             return true;
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((plugin, until)) = known.get(document_type) else { return true };
-        let serves = reducers.get(document_type).is_some_and(|reducer| reducer.plugin() == plugin);
-        if serves && now < *until {
+        let Some((plugin, until)) = self.lock().get(document_type).cloned() else { return true };
+        let serves = reducers.get(document_type).is_some_and(|reducer| *reducer.plugin() == plugin);
+        if serves && now < until {
             return false;
         }
-        known.remove(document_type);
-        self.any.store(!known.is_empty(), Ordering::Relaxed);
+        self.lock().remove(document_type);
         true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

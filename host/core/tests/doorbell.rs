@@ -51,11 +51,16 @@ fn worker(bell: &Arc<Doorbell<Work>>) -> thread::JoinHandle<u32> {
         let mut sum = 0;
         while let Some(job) = bell.wait(look) {
             sum += job;
-            bell.lock().done += 1;
-            bell.tell_changed();
+            finish(&bell);
         }
         sum
     })
+}
+
+fn finish(bell: &Doorbell<Work>) {
+    let mut work = bell.lock();
+    work.done += 1;
+    bell.tell_changed(&work);
 }
 
 fn bring(bell: &Doorbell<Work>, jobs: &[u32]) {
@@ -97,8 +102,7 @@ fn several_jobs_that_come_at_once_wake_as_many_workers_as_they_need() {
         // Neither ends before the other has a job, too.
         let together = |bell: Arc<Doorbell<Work>>| {
             bell.wait(look);
-            bell.lock().done += 1;
-            bell.tell_changed();
+            finish(&bell);
             bell.wait_while(|work| work.done < 2);
         };
         let workers = [bell.clone(), bell.clone()].map(|bell| thread::spawn(move || together(bell)));

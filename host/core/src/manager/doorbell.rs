@@ -27,6 +27,8 @@ struct Inside<T> {
     /// Whether a worker looks out for work without sleeping. It needs no bell: it looks under the
     /// lock again before it sleeps.
     looking_out: bool,
+    /// Threads in [`Doorbell::wait_while`].
+    curious: usize,
 }
 
 /// What is inside, for as long as the lock is held.
@@ -67,7 +69,7 @@ pub(super) enum Look<W> {
 impl<T> Doorbell<T> {
     pub(super) fn new(value: T) -> Self {
         Self {
-            inside: Mutex::new(Inside { value, asleep: 0, looking_out: false }),
+            inside: Mutex::new(Inside { value, asleep: 0, looking_out: false, curious: 0 }),
             bell: Condvar::new(),
             changed: Condvar::new(),
             rings: AtomicU64::new(0),
@@ -143,17 +145,21 @@ impl<T> Doorbell<T> {
         inside
     }
 
-    /// Tells those who wait with [`Doorbell::wait_while`] to look again. The lock must be held,
-    /// or have been held since the change.
-    pub(super) fn tell_changed(&self) {
-        self.changed.notify_all();
+    /// Tells those who wait with [`Doorbell::wait_while`] to look again.
+    pub(super) fn tell_changed(&self, guard: &Guard<'_, T>) {
+        // Nearly always nobody does, and a call of the kernel would cost more than the turn.
+        if guard.0.curious > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Waits for as long as `busy` says, for threads that are not workers.
     pub(super) fn wait_while(&self, busy: impl Fn(&T) -> bool) {
         let mut inside = self.lock().0;
         while busy(&inside.value) {
+            inside.curious += 1;
             inside = self.changed.wait(inside).unwrap_or_else(PoisonError::into_inner);
+            inside.curious -= 1;
         }
     }
 }

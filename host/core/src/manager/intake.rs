@@ -239,14 +239,14 @@ impl Shared {
         Ok(result)
     }
 
-    /// Lets lanes go on whose next job waited for nothing else.
-    pub(super) fn release(&self, dependents: Vec<Dependent>) {
-        if dependents.is_empty() {
+    /// Lets lanes go on that were held by what has ended.
+    pub(super) fn release(&self, lanes: Vec<LaneKey>) {
+        if lanes.is_empty() {
             return;
         }
         let mut waiting = self.lock();
-        for dependent in dependents {
-            waiting.queue.wake(&dependent.lane);
+        for lane in lanes {
+            waiting.queue.wake(&lane);
         }
         self.arrived(waiting);
     }

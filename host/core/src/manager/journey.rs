@@ -91,13 +91,14 @@ impl Shared {
         pending.started_at.get_or_insert_with(|| self.config.clock.elapsed());
         let job = &pending.record.accepted.job;
         if let Some(before) = &pending.failed_before {
-            let (job, error) = (job.with_status(JobStatus::Pending), before.error.clone());
-            let retry_count = pending.attempts - 1;
-            self.bus.tell(|| Event::JobRetry(JobRetryEvent { job, error, retry_count }));
+            self.bus.tell(|| {
+                let (job, error) = (job.with_status(JobStatus::Pending), before.error.clone());
+                Event::JobRetry(JobRetryEvent { job, error, retry_count: pending.attempts - 1 })
+            });
         }
-        let started_at = || self.config.clock.now();
         self.bus.tell(|| {
-            Event::JobStarted(JobStartedEvent { job: job.with_status(JobStatus::Running), started_at: started_at() })
+            let (job, started_at) = (job.with_status(JobStatus::Running), self.config.clock.now());
+            Event::JobStarted(JobStartedEvent { job, started_at })
         });
     }
 
@@ -252,14 +253,7 @@ fn metadata(record: &Record, attempts: u32, queued: Duration, ran: Ran) -> JobMe
         depends_on: accepted.depends_on.clone(),
         idempotency_key: accepted.idempotency_key.clone(),
         causation: accepted.causation.clone(),
-        reason: None,
-        failed_dependency: None,
-        deterministic: None,
-        rejection_code: None,
-        action_index: None,
-        trap: None,
-        panic: None,
-        backtrace: None,
+        ..JobMetadata::default()
     }
 }
 

@@ -111,7 +111,7 @@ impl Shared {
     }
 
     /// Tells those who wait for it that there are no jobs, if there are none.
-    pub(super) fn tell_if_idle(&self, waiting: &mut Waiting) {
+    pub(super) fn tell_if_idle(&self, waiting: &mut Guard<'_, Waiting>) {
         if !waiting.queue.is_empty() {
             return;
         }
@@ -119,15 +119,27 @@ impl Shared {
             // Whoever waited may have gone.
             let _ = waits.send(());
         }
-        self.waiting.tell_changed();
+        self.waiting.tell_changed(waiting);
     }
 
     /// Lets go of the queue after jobs or turns came.
     pub(super) fn arrived(&self, waiting: Guard<'_, Waiting>) {
-        let has_turn = waiting.queue.has_turn();
-        self.others_wait.store(has_turn, Ordering::Relaxed);
-        if has_turn {
+        if self.has_turn(&waiting) {
             self.waiting.ring(waiting);
+        }
+    }
+
+    /// Whether a lane is ready for a worker. Turns that run learn of it, too.
+    pub(super) fn has_turn(&self, waiting: &Waiting) -> bool {
+        let has_turn = waiting.queue.has_turn(self.may_take(waiting.workers));
+        self.others_wait.store(has_turn, Ordering::Relaxed);
+        has_turn
+    }
+
+    /// Whether one of so many workers may take one more lane of a model.
+    pub(super) fn may_take(&self, workers: usize) -> impl Fn(&DocumentType, usize) -> bool {
+        move |document_type, taken| {
+            self.suspects.may_take(document_type, taken, workers, self.config.clock.elapsed(), &self.reducers)
         }
     }
 }

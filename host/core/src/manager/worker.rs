@@ -7,15 +7,14 @@ use super::doorbell::Look;
 use super::journey::Outcome;
 use super::shared::{Pending, Run, Shared, Waiting};
 use crate::event::{Event, ExecutorStoppedEvent};
-use crate::queue::{Rest, Turn};
+use crate::queue::{JobsMax, Rest, Turn};
 use crate::records::Readiness;
 use crate::residents::Resident;
 use crate::roll::{Ended, Phase};
 
-/// Jobs that a worker takes from a lane at once, so that the queue's lock is taken seldom.
-const TURN_JOBS_MAX: usize = 32;
-/// How many of them it executes while other lanes wait for their turns.
-const TURN_JOBS_SHARED: usize = 4;
+/// Jobs that a worker takes from a lane at once, so that the queue's lock is taken seldom; few
+/// while other lanes wait for their turns.
+const TURN_JOBS: JobsMax = JobsMax { alone: 32, shared: 4 };
 /// How long a lane may keep a worker while others wait; a job that has begun is not cut short.
 const TURN_TIME_MAX: Duration = Duration::from_millis(2);
 
@@ -69,7 +68,7 @@ impl Shared {
                 return Rest::Until(moment);
             }
             done += 1;
-            let others_wait = done >= TURN_JOBS_SHARED && self.others_wait.load(Ordering::Relaxed);
+            let others_wait = done >= TURN_JOBS.shared && self.others_wait.load(Ordering::Relaxed);
             if others_wait || began.elapsed() >= TURN_TIME_MAX {
                 return Rest::None;
             }
@@ -87,9 +86,9 @@ impl Shared {
             if phase != Phase::Running {
                 return Look::Nothing { wake_after: None, look_out: false };
             }
-            match self.take(run, waiting) {
+            match self.take(waiting) {
                 // Several lanes may have come at once, and one worker was woken.
-                Some(turn) => Look::Found { work: Some(turn), more: waiting.queue.has_turn() },
+                Some(turn) => Look::Found { work: Some(turn), more: self.has_turn(waiting) },
                 None => {
                     let wake_after = self.next_wake(waiting).map(|moment| moment.saturating_sub(clock.elapsed()));
                     Look::Nothing { wake_after, look_out: true }
@@ -107,14 +106,11 @@ impl Shared {
         waiting.queue.next_wake().into_iter().chain(cleared()).min()
     }
 
-    fn take(&self, run: &Run, waiting: &mut Waiting) -> Option<Turn<Pending>> {
+    fn take(&self, waiting: &mut Waiting) -> Option<Turn<Pending>> {
         let now = self.config.clock.elapsed();
-        let turn = waiting.queue.take(now, TURN_JOBS_MAX, |document_type, taken| {
-            self.suspects.may_take(document_type, taken, run.workers, now, &self.reducers)
-        });
-        self.others_wait.store(waiting.queue.has_turn(), Ordering::Relaxed);
-        self.in_turns.fetch_add(turn.as_ref().map_or(0, |turn| turn.jobs.len()), Ordering::Relaxed);
-        turn
+        let turn = waiting.queue.take(now, TURN_JOBS, self.may_take(waiting.workers))?;
+        self.in_turns.fetch_add(turn.jobs.len(), Ordering::Relaxed);
+        Some(turn)
     }
 
     /// The turn's next job, which waits no more.
@@ -126,8 +122,10 @@ impl Shared {
     fn end_turn(&self, mut turn: Turn<Pending>, rest: Rest) {
         let mut waiting = self.lock();
         self.in_turns.fetch_sub(turn.jobs.len(), Ordering::Relaxed);
-        // Those that were cancelled meanwhile are not in the queue any more.
-        turn.jobs.retain(|pending| !pending.record.has_ended());
+        if waiting.queue.was_woken(&turn.lane) {
+            // Somebody may have cancelled jobs of this turn; they do not come back.
+            turn.jobs.retain(|pending| !pending.record.has_ended());
+        }
         waiting.queue.put_back(turn, rest);
         self.tell_if_idle(&mut waiting);
         // This worker takes the next turn itself; another one must learn of the new moment to
@@ -160,6 +158,6 @@ impl Shared {
             // Whoever waited may have gone.
             let _ = waits.send(());
         }
-        self.waiting.tell_changed();
+        self.waiting.tell_changed(&waiting);
     }
 }

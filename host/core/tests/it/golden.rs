@@ -343,14 +343,7 @@ fn metadata() -> JobMetadata {
         depends_on: Vec::new(),
         idempotency_key: None,
         causation: None,
-        reason: None,
-        failed_dependency: None,
-        deterministic: None,
-        rejection_code: None,
-        action_index: None,
-        trap: None,
-        panic: None,
-        backtrace: None,
+        ..JobMetadata::default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use reductor_core::{Branch, DocumentId, LaneKey, NotQueued, Queue, Rest, Turn};
+use reductor_core::{Branch, DocumentId, JobsMax, LaneKey, NotQueued, Queue, Rest, Turn};
 
 const DEPTH_MAX: usize = 12;
 
@@ -20,6 +20,11 @@ fn lane(number: u8) -> LaneKey {
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// As many jobs alone as beside others.
+fn few(jobs: usize) -> JobsMax {
+    JobsMax { alone: jobs, shared: jobs }
 }
 
 /// Lists instead of maps, and every answer looked up from the start.
@@ -72,6 +77,10 @@ impl Model {
             self.ready.push(lane.clone());
         }
         new
+    }
+
+    fn has_turn(&self) -> bool {
+        !self.ready.is_empty() || (!self.parked.is_empty() && may_take(self.b_max)(&'b', self.taken_of('b')))
     }
 
     fn taken_of(&self, kind: Kind) -> usize {
@@ -238,7 +247,7 @@ impl Pair {
             }
             Step::KeepShort { b_max } => self.model.b_max = b_max,
             Step::Take { jobs_max } => {
-                let turn = self.queue.take(self.model.now, jobs_max, may_take(self.model.b_max));
+                let turn = self.queue.take(self.model.now, few(jobs_max), may_take(self.model.b_max));
                 let seen = turn.as_ref().map(|turn| (turn.lane.clone(), Vec::from(turn.jobs.clone())));
                 assert_eq!(seen, self.model.take(jobs_max));
                 self.turns.extend(turn);
@@ -265,7 +274,7 @@ impl Pair {
             }
         }
         assert_eq!(self.queue.depth(), self.model.waiting.len());
-        assert_eq!(self.queue.has_turn(), !self.model.ready.is_empty() || !self.model.parked.is_empty());
+        assert_eq!(self.queue.has_turn(may_take(self.model.b_max)), self.model.has_turn());
         assert_eq!(self.queue.has_passed_over(), !self.model.parked.is_empty());
         assert_eq!(self.queue.next_wake(), self.model.resting.iter().map(|(moment, _)| *moment).min());
         for number in 0..6 {
@@ -297,7 +306,7 @@ fn queue(lanes: &str) -> Queue<Kind, Job> {
 
 /// Takes one job of the next lane: which, and the turn.
 fn take(queue: &mut Queue<Kind, Job>, now: Duration) -> (Job, Turn<Job>) {
-    let turn = queue.take(now, 1, may_take(1)).expect("a lane is ready");
+    let turn = queue.take(now, few(1), may_take(1)).expect("a lane is ready");
     (turn.jobs[0], turn)
 }
 
@@ -309,7 +318,7 @@ fn done(turn: Turn<Job>) -> Turn<Job> {
 fn a_busy_lane_lets_the_others_have_their_turns() {
     let mut queue = queue("aaabc");
     let mut order = Vec::new();
-    while queue.has_turn() {
+    while queue.has_turn(may_take(1)) {
         let (job, turn) = take(&mut queue, ms(0));
         order.push(job);
         queue.put_back(done(turn), Rest::None);
@@ -321,7 +330,7 @@ fn a_busy_lane_lets_the_others_have_their_turns() {
 fn a_lane_has_one_taker() {
     let mut queue = queue("aa");
     let (_, turn) = take(&mut queue, ms(0));
-    assert!(queue.take(ms(0), 1, may_take(1)).is_none());
+    assert!(queue.take(ms(0), few(1), may_take(1)).is_none());
     queue.put_back(done(turn), Rest::None);
     assert_eq!(take(&mut queue, ms(0)).0, 1);
 }
@@ -332,9 +341,9 @@ fn a_resting_lane_keeps_its_jobs_in_order_and_comes_after_its_moment() {
     let (_, turn) = take(&mut queue, ms(0));
     queue.put_back(turn, Rest::Until(ms(10)));
     assert_eq!(take(&mut queue, ms(9)).0, 2);
-    assert!(queue.take(ms(9), 1, may_take(1)).is_none());
+    assert!(queue.take(ms(9), few(1), may_take(1)).is_none());
     assert_eq!(queue.next_wake(), Some(ms(10)));
-    assert_eq!(queue.take(ms(10), 9, may_take(1)).expect("its moment has come").jobs, [0, 1]);
+    assert_eq!(queue.take(ms(10), few(9), may_take(1)).expect("its moment has come").jobs, [0, 1]);
 }
 
 #[test]
@@ -363,7 +372,7 @@ fn a_held_lane_takes_no_turn_until_it_is_woken() {
     let held = turn.lane.clone();
     queue.put_back(turn, Rest::Held);
     assert_eq!(take(&mut queue, ms(0)).0, 2);
-    assert!(queue.take(ms(9_999), 1, may_take(1)).is_none());
+    assert!(queue.take(ms(9_999), few(1), may_take(1)).is_none());
     assert!(queue.wake(&held));
     assert_eq!(take(&mut queue, ms(0)).0, 0);
 }
@@ -386,10 +395,19 @@ fn a_kind_that_is_kept_short_lets_others_pass_and_loses_no_turn() {
     let (first, turn) = take(&mut queue, ms(0));
     let (passing, _) = take(&mut queue, ms(0));
     assert_eq!((first, passing), (0, 3), "one `b` is taken, so the other two are passed over");
-    assert!(queue.take(ms(0), 1, may_take(1)).is_none());
+    assert!(queue.take(ms(0), few(1), may_take(1)).is_none());
     queue.put_back(done(turn), Rest::None);
     let (second, turn) = take(&mut queue, ms(0));
     assert_eq!(second, 1);
-    assert_eq!(queue.take(ms(0), 1, may_take(2)).expect("two may be taken now").jobs, [2]);
+    assert_eq!(queue.take(ms(0), few(1), may_take(2)).expect("two may be taken now").jobs, [2]);
     drop(turn);
+}
+
+#[test]
+fn a_turn_has_fewer_jobs_while_other_lanes_wait() {
+    let mut queue = queue("aaaab");
+    let jobs_max = JobsMax { alone: 3, shared: 2 };
+    assert_eq!(queue.take(ms(0), jobs_max, may_take(1)).expect("ready").jobs, [0, 1]);
+    assert_eq!(queue.take(ms(0), jobs_max, may_take(1)).expect("ready").jobs, [4]);
+    assert_eq!(self::queue("aaaa").take(ms(0), jobs_max, may_take(1)).expect("ready").jobs, [0, 1, 2]);
 }
