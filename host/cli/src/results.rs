@@ -1,8 +1,8 @@
 //! Prints the results of jobs as they come.
 
 use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,16 +12,12 @@ use reductor_host::{Event, JobExecutorManager, JobResult, Received, Subscription
 /// Writes results to standard output, a line each.
 pub(crate) struct Printer<'a> {
     progress: &'a ProgressBar,
-    out: Mutex<Out>,
-}
-
-struct Out {
     stdout: BufWriter<Stdout>,
     tally: Tally,
 }
 
 /// What the jobs came to.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Tally {
     done: u64,
     pub(crate) failed: u64,
@@ -29,18 +25,17 @@ pub(crate) struct Tally {
 
 impl<'a> Printer<'a> {
     pub(crate) fn new(progress: &'a ProgressBar) -> Self {
-        let out = Out { stdout: BufWriter::new(std::io::stdout()), tally: Tally::default() };
-        Self { progress, out: Mutex::new(out) }
+        Self { progress, stdout: BufWriter::new(std::io::stdout()), tally: Tally::default() }
     }
 
     /// Prints the results of tickets, in their order; whatever is ready goes out at once.
-    pub(crate) fn print_submitted(&self, tickets: &Receiver<Ticket>) -> anyhow::Result<()> {
+    pub(crate) fn print_submitted(&mut self, tickets: Receiver<Ticket>) -> anyhow::Result<()> {
         loop {
             let ticket = match tickets.try_recv() {
                 Ok(ticket) => ticket,
                 Err(TryRecvError::Disconnected) => return Ok(()),
                 Err(TryRecvError::Empty) => {
-                    self.lock().stdout.flush()?;
+                    self.stdout.flush()?;
                     match tickets.recv() {
                         Ok(ticket) => ticket,
                         Err(_) => return Ok(()),
@@ -53,28 +48,22 @@ impl<'a> Printer<'a> {
     }
 
     /// Prints results that nobody here submitted a job for.
-    pub(crate) fn print_all(&self, results: &[Arc<JobResult>]) -> anyhow::Result<()> {
+    pub(crate) fn print_all(&mut self, results: &[Arc<JobResult>]) -> anyhow::Result<()> {
         results.iter().try_for_each(|result| self.print(result))
     }
 
     /// Writes out what is left, and says what all came to.
-    pub(crate) fn finish(&self) -> anyhow::Result<Tally> {
-        let mut out = self.lock();
-        out.stdout.flush()?;
-        Ok(out.tally)
+    pub(crate) fn finish(mut self) -> anyhow::Result<Tally> {
+        self.stdout.flush()?;
+        Ok(self.tally)
     }
 
-    fn print(&self, result: &JobResult) -> anyhow::Result<()> {
-        let mut out = self.lock();
-        out.tally.done += 1;
-        out.tally.failed += u64::from(!result.success);
-        serde_json::to_writer(&mut out.stdout, result).context("a result could not be printed")?;
-        out.stdout.write_all(b"\n")?;
+    fn print(&mut self, result: &JobResult) -> anyhow::Result<()> {
+        self.tally.done += 1;
+        self.tally.failed += u64::from(!result.success);
+        serde_json::to_writer(&mut self.stdout, result).context("a result could not be printed")?;
+        self.stdout.write_all(b"\n")?;
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -79,28 +79,28 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let progress = progress_bar(file.as_ref().map(Vec::len));
     let (tickets, results) = sync_channel(WINDOW);
     let began = Instant::now();
-    let printer = Printer::new(&progress);
+    let mut printer = Printer::new(&progress);
     let events = manager.events().subscribe();
-    let (submitted, printed) = std::thread::scope(|scope| {
-        let printer = &printer;
-        let submitted_results = scope.spawn(move || printer.print_submitted(&results));
+    let (submitted, printed, dispatched) = std::thread::scope(|scope| {
+        let printer = &mut printer;
+        let printing = scope.spawn(move || printer.print_submitted(results));
         let dispatched = scope.spawn(move || collect_dispatched(manager, events));
         let submitted = match file {
             Some(submissions) => submit_all(manager, submissions, &tickets),
             None => submit_lines(manager, &mut checker, &tickets),
         };
         drop(tickets);
-        let printed = submitted_results.join().expect("the printer does not panic");
+        let printed = printing.join().expect("the printer does not panic");
         if printed.is_ok() {
             // Reducers may have dispatched jobs that nobody here waits for.
             manager.wait_until_idle_blocking();
         }
         manager.stop_blocking(Stop::Graceful);
-        let dispatched = dispatched.join().expect("the collector does not panic");
-        (submitted, printed.and_then(|()| printer.print_all(&dispatched)))
+        (submitted, printed, dispatched.join().expect("the collector does not panic"))
     });
     progress.finish_and_clear();
     printed?;
+    printer.print_all(&dispatched)?;
     let tally = printer.finish()?;
     for document in &args.print_state {
         print_state(manager, &checker.lanes(), document)?;

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::report::{Goal, Report, median, percentile};
 use super::workload::{self, JobGoals, counter_rate, forgetful, increment, increments, started, with_workers};
-use super::{Only, machine};
-use crate::build::{self, SourceArgs, ToolchainArgs};
+use super::{Args, machine};
+use crate::build;
 use crate::{Outcome, plugins};
 
 /// Documents beside one that runs away.
@@ -24,26 +24,13 @@ const RUNAWAY_MS: u64 = 200;
 const WORKERS: usize = 2;
 const ROUNDS: usize = 3;
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    only: Only,
-    #[command(flatten)]
-    toolchain: ToolchainArgs,
-    #[command(flatten)]
-    source: SourceArgs,
-}
-
 struct Bench {
     counter: Arc<dyn Reducer>,
     native: Arc<dyn Reducer>,
     unruly: Arc<dyn Reducer>,
 }
 
-pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn bench(args: &Args) -> anyhow::Result<Outcome> {
     let source = args.source.folder()?;
     let guests = ["example-reducers/counter", "tests/guests/unruly"];
     let components = build::guests(&source, &guests, &args.toolchain)?;
@@ -78,7 +65,7 @@ pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
     let progress = ProgressBar::new(sections.len() as u64);
     let mut report = Report::new();
     for (names, section) in sections {
-        if args.only.wants(names) {
+        if args.wants(names) {
             progress.set_message(names[0]);
             section(&mut report)?;
         }

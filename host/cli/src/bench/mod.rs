@@ -10,26 +10,33 @@ mod sandbox;
 mod workload;
 
 use crate::Outcome;
+use crate::build::{SourceArgs, ToolchainArgs};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// What the sandbox costs: against the same reducers as native code, by job, and for a
     /// real editing session.
-    Sandbox(sandbox::Args),
+    Sandbox(Args),
     /// What queue, workers and results cost, and what documents suffer beside one whose
     /// reducer never ends.
-    Manager(manager::Args),
+    Manager(Args),
 }
 
-/// Which figures to measure.
 #[derive(clap::Args)]
-struct Only {
+pub(crate) struct Args {
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
     /// Measure only figures whose name contains this, and those measured together with them.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    #[command(flatten)]
+    toolchain: ToolchainArgs,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
-impl Only {
+impl Args {
     /// Whether any of these figures is wanted.
     fn wants(&self, names: &[&str]) -> bool {
         self.only.as_ref().is_none_or(|only| names.iter().any(|name| name.contains(only.as_str())))

@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::report::{Goal, Report, median};
 use super::workload::{JobGoals, job_cost, run_all, started};
-use super::{Only, machine};
-use crate::build::{self, SourceArgs, ToolchainArgs};
+use super::{Args, machine};
+use crate::build;
 use crate::trace::Trace;
 use crate::{Outcome, plugins};
 
@@ -24,20 +24,7 @@ const ROUNDS: usize = 7;
 const TAX_ROUND: Duration = Duration::from_millis(150);
 const REFUSALS: usize = 40_000;
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    only: Only,
-    #[command(flatten)]
-    toolchain: ToolchainArgs,
-    #[command(flatten)]
-    source: SourceArgs,
-}
-
-pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn bench(args: &Args) -> anyhow::Result<Outcome> {
     let source = args.source.folder()?;
     let components = build::guests(
         &source,
@@ -57,7 +44,7 @@ pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
     let taxes = [("0kB", 0, None), ("5kB", 5, Some(2.0)), ("50kB", 50, None), ("500kB", 500, None)];
     for (name, kilobytes, goal) in taxes {
         progress.tick();
-        if !args.only.wants(&[&format!("sandbox-tax-{name}"), &format!("apply-{name}")]) {
+        if !args.wants(&[&format!("sandbox-tax-{name}"), &format!("apply-{name}")]) {
             continue;
         }
         let tax = match kilobytes {
@@ -69,17 +56,17 @@ pub(crate) fn bench(args: &Args) -> anyhow::Result<Outcome> {
         report.add(format!("apply-{name}-native"), tax.native_us, "us", None);
     }
     progress.tick();
-    if args.only.wants(&["job-cpu-us", "jobs-per-second"]) {
+    if args.wants(&["job-cpu-us", "jobs-per-second"]) {
         let goals = JobGoals { cpu: Some(Goal::AtMost(8.0)), ..JobGoals::default() };
         job_cost(&mut report, "", &counter, goals)?;
         job_cost(&mut report, "-native", &native_counter, JobGoals::default())?;
     }
     progress.tick();
-    if args.only.wants(&["refusals-per-second"]) {
+    if args.wants(&["refusals-per-second"]) {
         refusals(&mut report, &todo)?;
     }
     progress.tick();
-    if args.only.wants(&["editing-session-s", "editing-session-memory-mb"]) {
+    if args.wants(&["editing-session-s", "editing-session-memory-mb"]) {
         editing_session(&mut report, &text, &Trace::read(&source, "sveltecomponent")?)?;
     }
     progress.finish_and_clear();

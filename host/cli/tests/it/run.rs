@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use reductor_tests::{COUNTER, UNRULY};
 use serde_json::json;
 
-use crate::support::{Ran, file, reductor, reductor_fed};
+use crate::support::{Ran, file, reductor, reductor_fed, reductor_unread};
 
 /// The jobs of the README's tour.
 const TOUR: &str = r#"
@@ -179,5 +179,14 @@ fn a_grant_lets_documents_dispatch_to_others() -> Result<()> {
     assert_eq!(state["state"]["global"]["notes"].as_array().map(Vec::len), Some(2), "{state}");
     run(UNRULY, &jobs, &["--grant", "test/unruly=no/such"])?.refuses(&["--grant", "`no/such`"])?;
     run(UNRULY, &jobs, &["--grant", "test/unruly"])?.refuses(&["expected two models"])?;
+    Ok(())
+}
+
+#[test]
+fn whoever_has_read_enough_may_go() -> Result<()> {
+    let jobs = file("unread.ndjson", format!("{GOOD}\n").repeat(20_000))?;
+    let jobs = jobs.to_str().context("a path in UTF-8")?;
+    let (code, stderr) = reductor_unread(["run", "--plugin", COUNTER, jobs])?;
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
     Ok(())
 }

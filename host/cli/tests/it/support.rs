@@ -69,6 +69,22 @@ pub(crate) fn reductor_fed<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = 
     })
 }
 
+/// Calls the program with a standard output that nobody reads, and returns its exit code and
+/// what it wrote to standard error.
+pub(crate) fn reductor_unread<A: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<(Option<i32>, String)> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_reductor"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    Ok((output.status.code(), String::from_utf8(output.stderr)?))
+}
+
 /// Writes a file for one test.
 pub(crate) fn file(name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);

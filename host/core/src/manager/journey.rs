@@ -9,7 +9,7 @@ use crate::attempt::{Attempt, Committed};
 use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobStartedEvent};
 use crate::failure::{ApplyError, AttemptError, HostFault, JobErrorCode, Reason};
 use crate::ids::LaneKey;
-use crate::job::{JobExecutionConfig, JobMetadata, JobResult, JobStatus};
+use crate::job::{JobMetadata, JobResult, JobStatus};
 use crate::plugin::PluginRef;
 use crate::records::{FailedDependency, Record};
 use crate::reducer::Call;
@@ -54,13 +54,12 @@ impl Shared {
     ) -> Outcome {
         self.start(&mut pending);
         let accepted = &pending.record.accepted;
-        let config = accepted.config.unwrap_or_default();
         let Some(reducer) = self.reducers.get(&accepted.document_type) else {
             let report = Report::unserved(&accepted.document_type);
-            return self.failed(run, pending, &config, report, Ran { plugin: None, fuel_consumed: 0 });
+            return self.failed(run, pending, report, Ran { plugin: None, fuel_consumed: 0 });
         };
         let plugin = reducer.plugin().clone();
-        let deadline = Instant::now() + run.defaults.timeout(&config);
+        let deadline = Instant::now() + run.defaults.timeout(&accepted.config.unwrap_or_default());
         let mut call = Call::new(lane, deadline, &run.interrupt, &self.config.limits);
         let attempt = Attempt {
             accepted,
@@ -81,7 +80,7 @@ impl Shared {
             }
             Err(error) => {
                 let report = Report::of(error, &accepted.job, &plugin);
-                self.failed(run, pending, &config, report, ran)
+                self.failed(run, pending, report, ran)
             }
         }
     }
@@ -121,14 +120,7 @@ impl Shared {
         self.resolve(&pending.record, &result, ended);
     }
 
-    fn failed(
-        &self,
-        run: &Run,
-        mut pending: Pending,
-        config: &JobExecutionConfig,
-        report: Report,
-        ran: Ran,
-    ) -> Outcome {
+    fn failed(&self, run: &Run, mut pending: Pending, report: Report, ran: Ran) -> Outcome {
         let at = self.config.clock.moment();
         if report.fault.code == JobErrorCode::GracefulAbort {
             self.roll.end(Ended::Unfinished, at);
@@ -139,7 +131,8 @@ impl Shared {
             self.suspects.timed_out(plugin, at.elapsed);
         }
         let before = pending.failed_before.as_ref().map(|before: &Report| -> &Fault { &before.fault });
-        let verdict = retry::decide(&report.fault, before, pending.attempts, run.defaults.retry(config));
+        let policy = run.defaults.retry(&pending.record.accepted.config.unwrap_or_default());
+        let verdict = retry::decide(&report.fault, before, pending.attempts, policy);
         match verdict {
             Verdict::RetryWithin(longest) => {
                 self.roll.end(Ended::Unfinished, at);

@@ -100,6 +100,14 @@ fn held(host: &Host, model: &str, names: &[&str]) -> Vec<Ticket> {
     names.iter().map(|name| host.accept(&job_of(model, name, &[hold(name)]))).collect()
 }
 
+/// Waits until all of these are held together, and lets them succeed.
+#[track_caller]
+fn all_held_at_once(host: &Host, names: &[&str], tickets: Vec<Ticket>) {
+    names.iter().for_each(|name| host.script.wait_until_held(name));
+    names.iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets).iter().all(|result| result.success));
+}
+
 /// Waits until exactly these are held. Jobs of another model have had their turns since.
 #[track_caller]
 fn only_held(host: &Host, names: &[&str], probe: &str) {
@@ -126,9 +134,7 @@ fn a_model_that_has_not_timed_out_takes_every_worker() {
     let host = host_with_a_suspect(|_| {});
     let names = ["a", "b", "c", "d"];
     let tickets = held(&host, OTHER_MODEL, &names);
-    names.iter().for_each(|name| host.script.wait_until_held(name));
-    names.iter().for_each(|name| host.script.release(name));
-    assert!(results(tickets).iter().all(|result| result.success));
+    all_held_at_once(&host, &names, tickets);
 }
 
 #[test]
@@ -138,9 +144,7 @@ fn a_failure_that_is_no_timeout_takes_no_workers_away() {
     host.succeed(&job("suspect", &[add("t")]));
     let names = ["a", "b", "c", "d"];
     let tickets = held(&host, MODEL, &names);
-    names.iter().for_each(|name| host.script.wait_until_held(name));
-    names.iter().for_each(|name| host.script.release(name));
-    assert!(results(tickets).iter().all(|result| result.success));
+    all_held_at_once(&host, &names, tickets);
 }
 
 #[test]
@@ -151,9 +155,7 @@ fn a_model_gets_its_workers_back_after_a_time() {
     host.advance(SUSPECTED_FOR_MS - 1);
     only_held(&host, &["a", "b"], "1");
     host.advance(1);
-    names.iter().for_each(|name| host.script.wait_until_held(name));
-    names.iter().for_each(|name| host.script.release(name));
-    assert!(results(tickets).iter().all(|result| result.success));
+    all_held_at_once(&host, &names, tickets);
 }
 
 #[test]
@@ -176,9 +178,7 @@ fn a_new_revision_starts_with_a_clean_slate() {
     host.reducers.register(Arc::new(Scripted::new(MODEL, 2, &["global", "local"], &host.script)));
     let names = ["a", "b", "c", "d"];
     let tickets = held(&host, MODEL, &names);
-    names.iter().for_each(|name| host.script.wait_until_held(name));
-    names.iter().for_each(|name| host.script.release(name));
-    assert!(results(tickets).iter().all(|result| result.success));
+    all_held_at_once(&host, &names, tickets);
 }
 
 #[test]
