@@ -7,15 +7,17 @@ use crate::dispatch::{Lineage, Targets};
 use crate::failure::{ApplyError, AttemptError, HostFault};
 use crate::grants::DispatchGrants;
 use crate::hash;
+use crate::history;
 use crate::ids::{ActionId, ActionType, LaneKey, Scope, StateHash};
 use crate::job::Job;
 use crate::json::Json;
 use crate::limits::Limits;
 use crate::plugin::PluginRef;
-use crate::reducer::{Call, Reducer, ScopeState};
+use crate::reducer::{Call, LiveDocument, Reducer, ScopeState};
 use crate::registry::Reducers;
 use crate::residents::{Resident, Residents};
-use crate::store::{Append, Head, OperationStore, ScopeHead};
+use crate::log::{Log, Standing};
+use crate::store::{Append, Head, ScopeHead};
 use crate::submission::Accepted;
 
 /// What an attempt works with.
@@ -27,14 +29,19 @@ pub(crate) struct Attempt<'a> {
     /// Those that dispatches may go to.
     pub(crate) reducers: &'a Reducers,
     pub(crate) grants: &'a DispatchGrants,
-    pub(crate) store: &'a dyn OperationStore,
+    pub(crate) log: &'a Log,
     pub(crate) residents: &'a Residents,
 }
 
-/// A job that was applied and committed.
-pub(crate) struct Committed {
+/// A job that was applied. Where the log takes appends at once, it is committed; else it is when
+/// the committer has written what is here.
+pub(crate) struct Applied {
     pub(crate) operations: Vec<Operation>,
+    /// What was appended, unless nothing was new.
+    pub(crate) append: Option<Append>,
     pub(crate) dispatched: Vec<Accepted>,
+    /// Where the branch stands now.
+    pub(crate) revision: u64,
 }
 
 impl Attempt<'_> {
@@ -43,7 +50,7 @@ impl Attempt<'_> {
     ///
     /// `slot` holds the live document; afterwards it stands at the log's head, or is marked
     /// as ahead of it, or is gone because its instance died.
-    pub(crate) fn run(&self, slot: &mut Option<Resident>, call: &mut Call<'_>) -> Result<Committed, AttemptError> {
+    pub(crate) fn run(&self, slot: &mut Option<Resident>, call: &mut Call<'_>) -> Result<Applied, AttemptError> {
         let resident = match self.enliven(slot, call) {
             Ok(resident) => resident,
             Err(error) => {
@@ -64,7 +71,7 @@ impl Attempt<'_> {
         result
     }
 
-    fn apply_all(&self, resident: &mut Resident, call: &mut Call<'_>) -> Result<Committed, AttemptError> {
+    fn apply_all(&self, resident: &mut Resident, call: &mut Call<'_>) -> Result<Applied, AttemptError> {
         let job = &self.accepted.job;
         let mut draft = Draft::begin(self.lane, &resident.head, self.reducer.plugin(), job);
         for (position, action) in job.actions.iter().enumerate() {
@@ -90,29 +97,31 @@ impl Attempt<'_> {
     }
 
     fn targets<'t>(&'t self, limits: &'t Limits) -> Targets<'t> {
-        Targets { reducer: &*self.reducer, reducers: self.reducers, store: self.store, grants: self.grants, limits }
+        Targets { reducer: &*self.reducer, reducers: self.reducers, log: self.log, grants: self.grants, limits }
     }
 
-    fn commit(&self, draft: Draft<'_>, resident: &mut Resident, limits: &Limits) -> Result<Committed, AttemptError> {
+    fn commit(&self, draft: Draft<'_>, resident: &mut Resident, limits: &Limits) -> Result<Applied, AttemptError> {
         let Draft { operations, appended, dispatched, head, .. } = draft;
         let (job, reserved) = (&self.accepted.job, dispatched.len());
         let failed = |error| AttemptError::Apply { action: job.actions.len().checked_sub(1), error };
         self.lineage.reserve(reserved, limits).map_err(failed)?;
+        let mut append = None;
         if !appended.is_empty() {
-            let append = Append {
+            let new = Append {
                 lane: self.lane.clone(),
                 expected_revision: resident.head.revision,
                 operations: appended,
                 head: head.clone(),
             };
-            if let Err(error) = self.store.append(append) {
+            if let Err(error) = self.log.append(&new) {
                 self.lineage.release(reserved);
                 return Err(AttemptError::Store(error));
             }
             resident.head = head;
             resident.ahead = false;
+            append = Some(new);
         }
-        Ok(Committed { operations, dispatched })
+        Ok(Applied { operations, append, dispatched, revision: resident.head.revision })
     }
 
     /// Gives the lane a live document that stands where the log does.
@@ -139,42 +148,57 @@ impl Attempt<'_> {
 
     fn load(&self, call: &mut Call<'_>) -> Result<Resident, AttemptError> {
         let failed = |error| AttemptError::Apply { action: None, error };
-        let head = self.stored_head()?;
-        let snapshot = head.as_ref().map_or_else(Vec::new, |head| head.snapshot());
-        let mut loaded = self.reducer.load(&snapshot, call);
-        while matches!(loaded, Err(ApplyError::Host(HostFault::NoRoom(_)))) && self.residents.make_room() {
-            loaded = self.reducer.load(&snapshot, call);
-        }
-        let mut live = loaded.map_err(failed)?;
-        let head = match head {
-            Some(head) => Head::clone(&head),
-            None => {
-                let mut scopes = Vec::new();
-                for scope in &self.reducer.manifest().scopes {
-                    let state = live.state(scope, call).map_err(failed)?;
-                    scopes.push(ScopeHead { next_index: 0, hash: hash::state_hash(&state.json), state });
-                }
-                Head { document_type: self.reducer.manifest().document_type.clone(), revision: 0, scopes }
+        let standing = self.log.standing(self.lane).map_err(AttemptError::Store)?;
+        self.check_model(&standing)?;
+        let from = match &standing {
+            Standing::New => None,
+            Standing::Ahead(head) => Some(head.clone()),
+            Standing::Committed(position) => {
+                self.log.store().snapshot(self.lane, position.revision).map_err(AttemptError::Store)?
             }
+        };
+        let snapshot = from.as_ref().map_or_else(Vec::new, |head| head.snapshot());
+        let mut live = self.load_live(&snapshot, call).map_err(failed)?;
+        let from = match from {
+            Some(head) => Head::clone(&head),
+            None => history::initial(&*self.reducer, &mut *live, call).map_err(failed)?,
+        };
+        let head = match standing {
+            Standing::Committed(position) => {
+                let store = &**self.log.store();
+                history::catch_up(store, &*self.reducer, self.lane, &mut *live, from, &position, call)?
+            }
+            Standing::New | Standing::Ahead(_) => from,
         };
         Ok(Resident { reducer: self.reducer.clone(), live, head, ahead: false })
     }
 
-    /// Where the log says that the branch stands, if it is there and of the job's model.
-    fn stored_head(&self) -> Result<Option<Arc<Head>>, AttemptError> {
-        let head = self.store.head(self.lane).map_err(AttemptError::Store)?;
-        match head.as_ref().filter(|head| head.document_type != self.accepted.document_type) {
-            Some(head) => {
-                let message = format!("the document was created as a `{}` meanwhile", head.document_type);
-                Err(AttemptError::Position { action: 0, message })
-            }
-            None => Ok(head),
+    /// Loads a live document; if there is no room for one, idle ones have to go.
+    fn load_live(&self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<Box<dyn LiveDocument>, ApplyError> {
+        let mut loaded = self.reducer.load(snapshot, call);
+        while matches!(loaded, Err(ApplyError::Host(HostFault::NoRoom(_)))) && self.residents.make_room() {
+            loaded = self.reducer.load(snapshot, call);
         }
+        loaded
+    }
+
+    /// The document may have been created with another model meanwhile.
+    fn check_model(&self, standing: &Standing) -> Result<(), AttemptError> {
+        let document_type = match standing {
+            Standing::New => return Ok(()),
+            Standing::Ahead(head) => &head.document_type,
+            Standing::Committed(position) => &position.document_type,
+        };
+        if *document_type == self.accepted.document_type {
+            return Ok(());
+        }
+        let message = format!("the document was created as a `{document_type}` meanwhile");
+        Err(AttemptError::Position { action: 0, message })
     }
 
     /// The operation that this very action became before, if it did.
     fn applied_before(&self, action: &Action, position: usize) -> Result<Option<Operation>, AttemptError> {
-        let stored = self.store.operation_of(self.lane, &action.scope, &action.id).map_err(AttemptError::Store)?;
+        let stored = self.log.operation_of(self.lane, &action.scope, &action.id).map_err(AttemptError::Store)?;
         let Some(StoredOperation { operation, .. }) = stored else { return Ok(None) };
         let same =
             operation.action.action_type == action.action_type && operation.action.input.same_value(&action.input);

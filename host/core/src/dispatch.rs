@@ -10,10 +10,10 @@ use crate::hash;
 use crate::ids::{DocumentId, DocumentType, JobId, LaneKey, Scope};
 use crate::job::{Causation, Job, JobStatus};
 use crate::limits::Limits;
+use crate::log::Log;
 use crate::plugin::Manifest;
 use crate::reducer::{DispatchRequest, Reducer};
 use crate::registry::Reducers;
-use crate::store::OperationStore;
 use crate::submission::{Accepted, name_problem};
 
 /// Where a job stands among the jobs that follow from one another by dispatch.
@@ -68,7 +68,7 @@ impl Lineage {
 pub(crate) struct Targets<'a> {
     pub(crate) reducer: &'a dyn Reducer,
     pub(crate) reducers: &'a Reducers,
-    pub(crate) store: &'a dyn OperationStore,
+    pub(crate) log: &'a Log,
     pub(crate) grants: &'a DispatchGrants,
     pub(crate) limits: &'a Limits,
 }
@@ -156,11 +156,10 @@ impl Targets<'_> {
             return Err(refused(format!("but `{own}` has no grant to dispatch to documents other than its own")));
         }
         let lane = LaneKey { document: document.clone(), branch: job.branch.clone() };
-        let head = self.store.head(&lane).map_err(|error| HostFault::Broken(error.to_string()))?;
-        let Some(head) = head else {
+        let known = self.log.document_type(&lane).map_err(|error| HostFault::Broken(error.to_string()))?;
+        let Some(document_type) = known else {
             return Err(refused(format!("which does not exist on branch `{}`", job.branch)));
         };
-        let document_type = head.document_type.clone();
         if !self.grants.allows(own, &document_type) {
             return Err(refused(format!("a `{document_type}`; `{own}` has no grant for that")));
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::history::HistoryError;
 use crate::store::StoreError;
 
 /// The error codes of the interface, as numbers on the wire.
@@ -199,9 +200,10 @@ pub enum HostFault {
 }
 
 /// Why a reducer did not apply an action, or load a document.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The reducer refused: its answer.
+    #[error("{message} ({code})")]
     Rejected {
         /// For programs, in the reducer's words.
         code: String,
@@ -209,10 +211,13 @@ pub enum ApplyError {
         message: String,
     },
     /// The guest failed. Its instance must not be called again.
+    #[error("{} ({})", .0.message, .0.reason.name())]
     Failed(Box<GuestFailure>),
     /// The host stopped the guest because it is stopping itself.
+    #[error("it was interrupted")]
     Interrupted,
     /// The host failed.
+    #[error(transparent)]
     Host(HostFault),
 }
 
@@ -245,4 +250,20 @@ pub(crate) enum AttemptError {
     Hash { action: Option<usize>, expected: String, found: String },
     /// The log could not be read or written.
     Store(StoreError),
+}
+
+impl From<HistoryError> for AttemptError {
+    fn from(error: HistoryError) -> Self {
+        let apply = |error| Self::Apply { action: None, error };
+        match error {
+            HistoryError::Store(error) => Self::Store(error),
+            // What the guest does while its document is loaded is its own doing.
+            HistoryError::NotLoaded { error, .. } | HistoryError::NotApplied { error, .. }
+                if !matches!(error, ApplyError::Rejected { .. }) =>
+            {
+                apply(error)
+            }
+            other => apply(HostFault::Broken(other.to_string()).into()),
+        }
+    }
 }

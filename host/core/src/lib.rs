@@ -58,11 +58,15 @@ mod event;
 mod failure;
 mod grants;
 mod hash;
+mod history;
 mod ids;
 mod job;
+mod journal;
 mod json;
 mod limits;
+mod log;
 mod manager;
+mod memory_journal;
 mod memory_store;
 mod native;
 mod plugin;
@@ -89,11 +93,15 @@ pub use failure::{
 };
 pub use grants::DispatchGrants;
 pub use hash::{dispatched_action_id, operation_id, scopes_hash, state_hash};
+pub use history::{HistoryError, head_at};
 pub use ids::{
     ActionId, ActionType, Branch, DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey, OperationId, Scope,
     StateHash,
 };
 pub use job::{Causation, Job, JobExecutionConfig, JobExecutorManagerConfig, JobMetadata, JobResult, JobStatus};
+pub use journal::{
+    EndedJob, FAILED_ATTEMPTS_MAX, FailedAttempt, JobQuery, JobRecord, JobRetention, JournaledJob, JournaledLineage,
+};
 pub use json::Json;
 pub use limits::Limits;
 pub use manager::{
@@ -109,6 +117,8 @@ pub use reducer::{Call, DispatchRequest, LiveDocument, Outbox, Reducer, ScopeSta
 pub use registry::Reducers;
 pub use residents::ResidentBudget;
 pub use roll::{ExecutorStats, ExecutorStatus, Phase};
-pub use store::{Append, Head, OperationStore, ScopeHead, StoreError};
+pub use store::{
+    Append, Durability, Entry, Head, OperationStore, Pausing, Position, ScopeHead, ScopePosition, StoreError,
+};
 pub use submission::{Accepted, ActionDraft, Refusal, Submission};
 pub use time::{Clock, NotATimestamp, Span, Timestamp, TimestampText};

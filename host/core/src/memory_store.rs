@@ -1,11 +1,14 @@
 //! A log that lives as long as the process does.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::action::StoredOperation;
-use crate::ids::{ActionId, LaneKey, Scope};
-use crate::store::{Append, Head, OperationStore, StoreError};
+use crate::ids::{ActionId, IdempotencyKey, JobId, LaneKey, Scope};
+use crate::journal::{JobQuery, JobRecord, JournaledJob};
+use crate::memory_journal::MemoryJournal;
+use crate::store::{Append, Durability, Entry, Head, OperationStore, Pausing, Position, StoreError};
+use crate::time::Timestamp;
 
 /// Keeps every operation in memory.
 ///
@@ -13,6 +16,7 @@ use crate::store::{Append, Head, OperationStore, StoreError};
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     lanes: RwLock<HashMap<LaneKey, Arc<Mutex<Log>>>>,
+    journal: Mutex<MemoryJournal>,
 }
 
 /// One branch of one document.
@@ -35,6 +39,27 @@ impl MemoryStore {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(lane).cloned()
     }
 
+    fn journal(&self) -> MutexGuard<'_, MemoryJournal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, entry: &Entry) -> Result<(), StoreError> {
+        match entry {
+            Entry::Append(append) => self.append(append.clone()),
+            Entry::Ended(ended) => {
+                ended.append.clone().map_or(Ok(()), |append| self.append(append))?;
+                self.journal().end(ended);
+                Ok(())
+            }
+            // The head of every branch is here, states and all.
+            Entry::Snapshot { .. } => Ok(()),
+            other => {
+                self.journal().write(other);
+                Ok(())
+            }
+        }
+    }
+
     fn read<T>(&self, lane: &LaneKey, read: impl FnOnce(&Log) -> T) -> Option<T> {
         let log = self.log(lane)?;
         let log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,8 +68,61 @@ impl MemoryStore {
 }
 
 impl OperationStore for MemoryStore {
-    fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, StoreError> {
-        Ok(self.read(lane, |log| log.head.clone()))
+    fn durability(&self) -> Durability {
+        Durability::Process
+    }
+
+    fn position(&self, lane: &LaneKey) -> Result<Option<Position>, StoreError> {
+        Ok(self.read(lane, |log| log.head.position()))
+    }
+
+    /// The states where the branch stands are always here, earlier ones are not.
+    fn snapshot(&self, lane: &LaneKey, revision_max: u64) -> Result<Option<Arc<Head>>, StoreError> {
+        Ok(self.read(lane, |log| log.head.clone()).filter(|head| head.revision <= revision_max))
+    }
+
+    fn lanes(&self, after: Option<&LaneKey>, limit: usize) -> Result<Vec<LaneKey>, StoreError> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut keys: Vec<_> = lanes.keys().filter(|key| after.is_none_or(|after| *key > after)).cloned().collect();
+        keys.sort();
+        keys.truncate(limit);
+        Ok(keys)
+    }
+
+    fn commit(&self, batch: &[Entry]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        Ok(batch.iter().map(|entry| self.write(entry)).collect())
+    }
+
+    fn unfinished(&self) -> Result<Vec<JournaledJob>, StoreError> {
+        Ok(self.journal().unfinished())
+    }
+
+    fn last_order(&self) -> Result<u64, StoreError> {
+        Ok(self.journal().last_order())
+    }
+
+    fn job(&self, job: &JobId) -> Result<Option<JobRecord>, StoreError> {
+        Ok(self.journal().job(job))
+    }
+
+    fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
+        Ok(self.journal().jobs(query))
+    }
+
+    fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
+        Ok(self.journal().job_of_key(key))
+    }
+
+    fn pausing(&self) -> Result<Pausing, StoreError> {
+        Ok(self.journal().pausing())
+    }
+
+    fn check_room(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn prune(&self, now: Timestamp) -> Result<u64, StoreError> {
+        Ok(self.journal().prune(now))
     }
 
     fn append(&self, append: Append) -> Result<(), StoreError> {

@@ -3,8 +3,32 @@
 use std::sync::Arc;
 
 use crate::action::StoredOperation;
-use crate::ids::{ActionId, DocumentType, LaneKey, Scope, StateHash};
+use crate::ids::{ActionId, DocumentType, IdempotencyKey, JobId, LaneKey, Scope, StateHash};
+use crate::journal::{EndedJob, FailedAttempt, JobQuery, JobRecord, JournaledJob};
 use crate::reducer::ScopeState;
+use crate::time::Timestamp;
+
+/// Where a branch of a document stands, as its operations alone say: without the states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The model that the document was created with.
+    pub document_type: DocumentType,
+    /// How many operations the branch has, across scopes: the next operation's sequence.
+    pub revision: u64,
+    /// Where each scope stands, [`Scope::DOCUMENT`] included, in the order of their creation.
+    pub scopes: Vec<ScopePosition>,
+}
+
+/// Where one scope of a document stands, without its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopePosition {
+    /// The scope.
+    pub scope: Scope,
+    /// The index of its next operation.
+    pub next_index: u64,
+    /// The hash of its state.
+    pub hash: StateHash,
+}
 
 /// Where a branch of a document stands: enough to go on from.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +53,20 @@ pub struct ScopeHead {
 }
 
 impl Head {
+    /// The same without the states.
+    pub fn position(&self) -> Position {
+        let scope = |head: &ScopeHead| ScopePosition {
+            scope: head.state.scope.clone(),
+            next_index: head.next_index,
+            hash: head.hash.clone(),
+        };
+        Position {
+            document_type: self.document_type.clone(),
+            revision: self.revision,
+            scopes: self.scopes.iter().map(scope).collect(),
+        }
+    }
+
     /// Where `scope` stands, if the document has it.
     pub fn scope(&self, scope: &Scope) -> Option<&ScopeHead> {
         self.scopes.iter().find(|head| head.state.scope == *scope)
@@ -42,7 +80,7 @@ impl Head {
 }
 
 /// Operations to append to one branch of a document, and where it stands with them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Append {
     /// Where to.
     pub lane: LaneKey,
@@ -54,7 +92,61 @@ pub struct Append {
     pub head: Head,
 }
 
-/// Why the log did not do what it was asked to.
+/// What a store is asked to write, all of a batch or nothing of it.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// Operations that no job of this host made: of an import.
+    Append(Append),
+    /// A job was accepted. If the same batch has its end, only that is written.
+    Accepted(JournaledJob),
+    /// An attempt at a job failed, and another one follows.
+    AttemptFailed {
+        /// The job.
+        job_id: JobId,
+        /// Its number in the journal.
+        order: u64,
+        /// What failed.
+        attempt: FailedAttempt,
+        /// When the next attempt may begin.
+        not_before: Timestamp,
+    },
+    /// A job ended: with the operations that it made and the jobs that it dispatched, or failed
+    /// for good.
+    Ended(EndedJob),
+    /// Where a branch stands, with its states, to load it from. It stands there already.
+    Snapshot {
+        /// Which branch.
+        lane: LaneKey,
+        /// Where it stands.
+        head: Arc<Head>,
+    },
+    /// Whether jobs are to be executed after the next start.
+    Pausing(Pausing),
+    /// A job that failed for good is in the journal again, at its old place.
+    Retried(JournaledJob),
+    /// A job that failed for good is forgotten.
+    Discarded(JobId),
+}
+
+/// Whether a queue executes its jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pausing {
+    /// It executes them.
+    Resumed,
+    /// It keeps them.
+    Paused,
+}
+
+/// What becomes of written data when the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is gone. Nothing but operations need be written.
+    Process,
+    /// It is there at the next start.
+    Disk,
+}
+
+/// Why a store did not do what it was asked to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Somebody else has appended meanwhile.
@@ -77,29 +169,64 @@ pub enum StoreError {
         /// Why.
         problem: &'static str,
     },
+    /// The system refused to read, or to write what was not acknowledged to anybody.
+    #[error("the store could not {doing}: {problem}")]
+    Io {
+        /// What it did, such as `read an operation`.
+        doing: &'static str,
+        /// What the system said.
+        problem: String,
+    },
+    /// A record is there and is not what was written. It is not served.
+    #[error("the store is damaged at {place}: {problem}; `reductor store verify` finds all of the damage")]
+    Corrupt {
+        /// Which record.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// So little room is left on the disk that no more jobs are accepted; those that were can
+    /// still end.
+    #[error("the disk is nearly full: {free_bytes} bytes are free, {reserve_bytes} are kept in reserve")]
+    DiskFull {
+        /// What is free.
+        free_bytes: u64,
+        /// What must be.
+        reserve_bytes: u64,
+    },
+    /// Writing failed before, so that it is not known what is on the disk. It is read at the
+    /// next start; until then nothing more is written.
+    #[error("the store stopped writing ({because}); what was not acknowledged is decided at the next start")]
+    Stopped {
+        /// The first failure.
+        because: String,
+    },
 }
 
-/// An append-only log of operations, by document and branch.
+/// Keeps an append-only log of operations by document and branch, and a journal of jobs.
 ///
-/// Promises, whatever the implementation: an append is all or nothing; (lane, scope, index)
-/// is unique, and so is (lane, scope, action id); what was appended can be read at once by
-/// everybody.
+/// Promises, whatever the implementation: a batch is all or nothing; (lane, scope, index) is
+/// unique, and so is (lane, scope, action id); what was committed can be read at once by
+/// everybody, and if it is on a disk survives whatever ends the process; what cannot be read as
+/// it was written is an error and never an answer.
 pub trait OperationStore: Send + Sync {
+    /// What becomes of written data when the process ends.
+    fn durability(&self) -> Durability;
+
     /// Where a branch of a document stands; `None` if it was never created.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the log cannot be read.
-    fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, StoreError>;
+    fn position(&self, lane: &LaneKey) -> Result<Option<Position>, StoreError>;
 
-    /// Appends operations.
+    /// The newest states of a branch that are kept and not of a later revision than
+    /// `revision_max`. The operations since lead from there to any later state.
     ///
     /// # Errors
     ///
-    /// [`StoreError::RevisionConflict`] if the branch does not stand where the writer
-    /// believed, [`StoreError::Misfit`] if an operation breaks a promise above. Nothing was
-    /// appended then.
-    fn append(&self, append: Append) -> Result<(), StoreError>;
+    /// [`StoreError`] if the log cannot be read.
+    fn snapshot(&self, lane: &LaneKey, revision_max: u64) -> Result<Option<Arc<Head>>, StoreError>;
 
     /// Up to `limit` operations of a branch, in order, from sequence `from` on.
     ///
@@ -119,4 +246,90 @@ pub trait OperationStore: Send + Sync {
         scope: &Scope,
         action: &ActionId,
     ) -> Result<Option<StoredOperation>, StoreError>;
+
+    /// Up to `limit` branches that exist, in the order of their keys, after `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the log cannot be read.
+    fn lanes(&self, after: Option<&LaneKey>, limit: usize) -> Result<Vec<LaneKey>, StoreError>;
+
+    /// Writes a batch. If it returns `Ok`, everything in it is where [`OperationStore::durability`]
+    /// says, but for the entries whose own result is an error: they were refused, the others
+    /// were not, and later entries of the batch see the earlier ones.
+    ///
+    /// # Errors
+    ///
+    /// Of an entry: [`StoreError::RevisionConflict`] if its branch does not stand where the
+    /// writer believed, [`StoreError::Misfit`] if an operation breaks a promise above. Of the
+    /// whole: [`StoreError::Io`] or [`StoreError::Stopped`]; then nobody knows what was written,
+    /// and nothing more is until the store is opened again.
+    fn commit(&self, batch: &[Entry]) -> Result<Vec<Result<(), StoreError>>, StoreError>;
+
+    /// Appends operations, as a batch of their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OperationStore::commit`]. Nothing was appended if it is one of an entry.
+    fn append(&self, append: Append) -> Result<(), StoreError> {
+        let mut outcomes = self.commit(&[Entry::Append(append)])?;
+        outcomes.pop().expect("a batch of one entry has one outcome")
+    }
+
+    /// The jobs that were accepted and have not ended, in the order of their acceptance.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    fn unfinished(&self) -> Result<Vec<JournaledJob>, StoreError>;
+
+    /// The largest number in the journal that any job ever had; 0 if none had.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    fn last_order(&self) -> Result<u64, StoreError>;
+
+    /// What is known of a job.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    fn job(&self, job: &JobId) -> Result<Option<JobRecord>, StoreError>;
+
+    /// The jobs that a query asks for, in the order of their numbers in the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError>;
+
+    /// The job that was accepted with this key, while it is known.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError>;
+
+    /// Whether the queue was paused when the store was last written.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot be read.
+    fn pausing(&self) -> Result<Pausing, StoreError>;
+
+    /// Whether there is room for more jobs.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DiskFull`], or [`StoreError::Stopped`].
+    fn check_room(&self) -> Result<(), StoreError>;
+
+    /// Forgets ended jobs and their results that are older or more than the store was told to
+    /// keep. Returns how many. Called now and then while the host runs.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read or written.
+    fn prune(&self, now: Timestamp) -> Result<u64, StoreError>;
 }

@@ -253,7 +253,7 @@ impl Submission {
 }
 
 /// A submission that passed every check: a job, and what `Job` itself has no field for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Accepted {
     /// The job.
     pub job: Job,

@@ -258,7 +258,7 @@ impl Shared {
         let waiting = self.lock().queue.kind(lane).cloned();
         let known = match waiting {
             Some(document_type) => Some(document_type),
-            None => self.store.head(lane)?.map(|head| head.document_type.clone()),
+            None => self.log.document_type(lane)?,
         };
         resolve_type(&lane.document, named, known.as_ref())
     }

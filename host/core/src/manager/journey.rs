@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::shared::{Pending, Run, Shared};
-use crate::attempt::{Attempt, Committed};
+use crate::attempt::{Applied, Attempt};
 use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobStartedEvent};
 use crate::failure::{ApplyError, AttemptError, HostFault, JobErrorCode, Reason};
 use crate::ids::LaneKey;
@@ -68,14 +68,14 @@ impl Shared {
             reducer,
             reducers: &self.reducers,
             grants: &self.config.grants,
-            store: &*self.store,
+            log: &self.log,
             residents: &self.residents,
         };
         let result = guarded(&attempt, slot, &mut call);
         let ran = Ran { plugin: Some(plugin.clone()), fuel_consumed: call.fuel_consumed };
         match result {
-            Ok(committed) => {
-                self.complete(&pending, committed, ran);
+            Ok(applied) => {
+                self.complete(&pending, applied, ran);
                 Outcome::Ended
             }
             Err(error) => {
@@ -101,8 +101,8 @@ impl Shared {
         });
     }
 
-    fn complete(&self, pending: &Pending, committed: Committed, ran: Ran) {
-        self.enqueue_dispatched(committed.dispatched, &pending.lineage);
+    fn complete(&self, pending: &Pending, applied: Applied, ran: Ran) {
+        self.enqueue_dispatched(applied.dispatched, &pending.lineage);
         let ended = self.config.clock.moment();
         let took = pending.time_since_start(ended);
         let result = Arc::new(JobResult {
@@ -110,7 +110,7 @@ impl Shared {
             success: true,
             completed_at: ended.now,
             duration: took.into(),
-            operations: committed.operations,
+            operations: applied.operations,
             metadata: Some(pending.metadata(ended, ran)),
             error_code: None,
             error_message: None,
@@ -252,7 +252,7 @@ fn metadata(record: &Record, attempts: u32, queued: Duration, ran: Ran) -> JobMe
 
 /// Runs an attempt. A reducer that is the embedder's own Rust may panic; that must not end the
 /// worker.
-fn guarded(attempt: &Attempt<'_>, slot: &mut Option<Resident>, call: &mut Call<'_>) -> Result<Committed, AttemptError> {
+fn guarded(attempt: &Attempt<'_>, slot: &mut Option<Resident>, call: &mut Call<'_>) -> Result<Applied, AttemptError> {
     let ran = catch_unwind(AssertUnwindSafe(|| attempt.run(slot, call)));
     ran.unwrap_or_else(|panic| {
         *slot = None;

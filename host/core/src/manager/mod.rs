@@ -9,10 +9,10 @@ mod sync;
 mod ticket;
 mod worker;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -23,12 +23,14 @@ pub use self::ticket::{ExecuteError, Ticket, WaitCancelled};
 
 use self::shared::{Run, Shared, Waiting};
 use crate::event::{Event, EventBus, ExecutorStartedEvent};
+use crate::history::{self, HistoryError};
 use crate::ids::{JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobExecutorManagerConfig, JobResult};
 use crate::records::{NotCancelled, UnknownJob};
+use crate::reducer::Call;
 use crate::registry::Reducers;
 use crate::roll::{ExecutorStats, ExecutorStatus, Phase};
-use crate::store::{Head, OperationStore, StoreError};
+use crate::store::{Head, OperationStore};
 use crate::submission::{Refusal, Submission};
 
 /// A guest may use 1 MiB of its worker's stack; the host's frames around it need room too.
@@ -283,13 +285,26 @@ impl JobExecutorManager {
         self.shared.cancel(job_id)
     }
 
-    /// Where a branch of a document stands, if it exists.
+    /// Where a branch of a document stands, as far as it is committed; `None` if it does not
+    /// exist.
+    ///
+    /// Where the store does not have the states at hand, the operations since its last snapshot
+    /// are applied again, on the calling thread.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the log cannot be read.
-    pub fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, StoreError> {
-        self.shared.store.head(lane)
+    /// [`HistoryError`] if the log cannot be read or replayed.
+    pub fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, HistoryError> {
+        self.head_at(lane, u64::MAX)
+    }
+
+    /// Where a branch of a document stood after `revision` operations.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryError`] if the log cannot be read or replayed, or the branch has not come so far.
+    pub fn head_at(&self, lane: &LaneKey, revision: u64) -> Result<Option<Arc<Head>>, HistoryError> {
+        self.shared.head_at(lane, revision)
     }
 
     /// Where the host's events can be subscribed to.
@@ -333,6 +348,22 @@ impl Shared {
     /// Whether there are jobs that will end some time.
     fn has_work(&self, waiting: &Waiting) -> bool {
         !waiting.queue.is_empty() && self.roll.phase() != Phase::Stopped
+    }
+
+    fn head_at(&self, lane: &LaneKey, revision: u64) -> Result<Option<Arc<Head>>, HistoryError> {
+        let store = &**self.log.store();
+        let Some(position) = store.position(lane)? else { return Ok(None) };
+        // Nearly always there is nothing to replay, and no need for the reducer.
+        let revision = if revision == u64::MAX { position.revision } else { revision };
+        if let Some(head) = store.snapshot(lane, revision)?.filter(|head| head.revision == revision) {
+            return Ok(Some(head));
+        }
+        let reducer = self.reducers.get(&position.document_type);
+        let reducer = reducer.ok_or_else(|| HistoryError::Unserved(position.document_type.clone()))?;
+        let timeout = Duration::from_millis(self.config.manager.resolved().job_timeout.unwrap_or_default());
+        let (interrupt, deadline) = (Arc::new(AtomicBool::new(false)), Instant::now() + timeout);
+        let mut call = Call::new(lane, deadline, &interrupt, &self.config.limits);
+        Ok(history::head_at(store, &*reducer, lane, revision, &mut call)?.map(Arc::new))
     }
 
     /// Returns where to wait for the end, unless it has come.

@@ -12,6 +12,7 @@ use crate::dispatch::Lineage;
 use crate::event::{EventBus, JobListener};
 use crate::ids::DocumentType;
 use crate::job::JobExecutorManagerConfig;
+use crate::log::Log;
 use crate::queue::Queue;
 use crate::records::{Hold, Record, Records};
 use crate::registry::Reducers;
@@ -27,7 +28,7 @@ use crate::suspects::Suspects;
 pub(super) struct Shared {
     pub(super) config: ExecutorConfig,
     pub(super) reducers: Arc<Reducers>,
-    pub(super) store: Arc<dyn OperationStore>,
+    pub(super) log: Log,
     pub(super) bus: EventBus,
     pub(super) residents: Residents,
     pub(super) records: Records,
@@ -86,7 +87,7 @@ impl Shared {
     ) -> Self {
         Self {
             reducers,
-            store,
+            log: Log::new(store),
             bus,
             residents: Residents::new(config.residents),
             records: Records::new(config.retention),

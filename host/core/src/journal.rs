@@ -1,0 +1,201 @@
+//! What a store keeps of jobs, so that none is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{JobError, Reason};
+use crate::ids::{DocumentId, JobId};
+use crate::job::{JobResult, JobStatus};
+use crate::store::Append;
+use crate::submission::Accepted;
+use crate::time::Timestamp;
+
+/// A job as the journal has it: everything that a later process needs to run it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournaledJob {
+    /// Its number in the journal. Numbers grow with acceptance, and order the jobs of a lane.
+    pub order: u64,
+    /// The job, and what came with it.
+    pub accepted: Accepted,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When its first attempt began, if one ended.
+    pub started_at: Option<Timestamp>,
+    /// When its next attempt may begin, if one failed.
+    pub not_before: Option<Timestamp>,
+    /// Where it comes from by dispatch.
+    pub lineage: JournaledLineage,
+    /// The attempts that failed so far, oldest first; the latest [`FAILED_ATTEMPTS_MAX`].
+    pub failed_attempts: Vec<FailedAttempt>,
+}
+
+/// Failed attempts that are kept of a job; later ones take the place of the oldest but the first.
+pub const FAILED_ATTEMPTS_MAX: usize = 16;
+
+/// Where a job stands among those that follow from one another by dispatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournaledLineage {
+    /// The job that somebody submitted and that this one follows from; itself, if none did.
+    pub root: JobId,
+    /// Dispatches between the two.
+    pub depth: u32,
+    /// How many more jobs the root might lead to when this one was accepted, if it was counted.
+    pub budget_left: Option<u32>,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedAttempt {
+    /// Which one, from 1.
+    pub attempt: u32,
+    /// When it failed.
+    pub failed_at: Timestamp,
+    /// Why, in the words of the interface.
+    #[serde(flatten)]
+    pub error: JobError,
+    /// Why, more exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The kind of trap, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trap: Option<String>,
+}
+
+/// A job that ended, and all that changes by its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndedJob {
+    /// The job, with the attempts that failed, the last one included.
+    pub journaled: JournaledJob,
+    /// What came of it.
+    pub result: Arc<JobResult>,
+    /// The operations that it made; none if it failed, or if all were there before.
+    pub append: Option<Append>,
+    /// The jobs that it dispatched.
+    pub dispatched: Vec<JournaledJob>,
+    /// Where its branch stood when it failed; where it stands now, if it completed.
+    pub revision: u64,
+}
+
+/// What a store knows of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobRecord {
+    /// It waits or runs.
+    Unfinished(JournaledJob),
+    /// It completed.
+    Completed {
+        /// Its number in the journal.
+        order: u64,
+        /// What came of it.
+        result: Arc<JobResult>,
+    },
+    /// It failed for good, and can be retried or discarded: a dead letter.
+    Failed {
+        /// The job, with the attempts that failed.
+        journaled: JournaledJob,
+        /// What came of it.
+        result: Arc<JobResult>,
+        /// Where its branch stood then.
+        revision: u64,
+    },
+}
+
+/// How long ended jobs are kept. Whichever bound is met first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobRetention {
+    /// How many completed jobs.
+    pub completed_max: usize,
+    /// How old the oldest completed job may be.
+    pub completed_age_max: Duration,
+    /// How many jobs that failed for good.
+    pub failed_max: usize,
+    /// How old the oldest of those may be.
+    pub failed_age_max: Duration,
+}
+
+impl Default for JobRetention {
+    /// 100,000 completed jobs of the last day, 100,000 failed ones of the last 30 days.
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Self { completed_max: 100_000, completed_age_max: DAY, failed_max: 100_000, failed_age_max: 30 * DAY }
+    }
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobQuery {
+    /// Only those that stand so: PENDING for all that are unfinished, COMPLETED or FAILED.
+    pub status: Option<JobStatus>,
+    /// Only those of this document.
+    pub document: Option<DocumentId>,
+    /// Only those with a number after this one.
+    pub after: u64,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl JobRecord {
+    /// The job's number in the journal.
+    pub fn order(&self) -> u64 {
+        match self {
+            Self::Unfinished(journaled) | Self::Failed { journaled, .. } => journaled.order,
+            Self::Completed { order, .. } => *order,
+        }
+    }
+
+    /// Its id.
+    pub fn job_id(&self) -> &JobId {
+        match self {
+            Self::Unfinished(journaled) | Self::Failed { journaled, .. } => &journaled.accepted.job.id,
+            Self::Completed { result, .. } => &result.job.id,
+        }
+    }
+
+    /// What came of it, if it ended.
+    pub fn result(&self) -> Option<&Arc<JobResult>> {
+        match self {
+            Self::Unfinished(_) => None,
+            Self::Completed { result, .. } | Self::Failed { result, .. } => Some(result),
+        }
+    }
+
+    /// Where it stands: PENDING, COMPLETED or FAILED.
+    pub fn status(&self) -> JobStatus {
+        match self {
+            Self::Unfinished(_) => JobStatus::Pending,
+            Self::Completed { .. } => JobStatus::Completed,
+            Self::Failed { .. } => JobStatus::Failed,
+        }
+    }
+}
+
+impl JobQuery {
+    /// Whether it asks for this job, its bounds apart.
+    pub fn wants(&self, record: &JobRecord) -> bool {
+        let document = match record {
+            JobRecord::Unfinished(journaled) | JobRecord::Failed { journaled, .. } => &journaled.accepted.job.document_id,
+            JobRecord::Completed { result, .. } => &result.job.document_id,
+        };
+        record.order() > self.after
+            && self.status.is_none_or(|status| status == record.status())
+            && self.document.as_ref().is_none_or(|wanted| wanted == document)
+    }
+}
+
+impl JournaledJob {
+    /// Takes note of an attempt that failed.
+    pub fn attempt_failed(&mut self, attempt: FailedAttempt, not_before: Option<Timestamp>) {
+        if self.failed_attempts.len() == FAILED_ATTEMPTS_MAX {
+            self.failed_attempts.remove(1);
+        }
+        self.failed_attempts.push(attempt);
+        self.not_before = not_before;
+    }
+
+    /// How often the job was started and failed.
+    pub fn attempts(&self) -> u32 {
+        self.failed_attempts.last().map_or(0, |last| last.attempt)
+    }
+}
