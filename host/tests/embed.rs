@@ -45,7 +45,7 @@ fn plugins_and_native_reducers_stand_side_by_side() -> Result<()> {
         let submission = increment(model, model)?;
         let lane = submission.lane();
         assert!(host.run_blocking(submission)?.success, "{model}");
-        let head = host.store().head(&lane)?.context("it was created")?;
+        let head = host.store().snapshot(&lane, u64::MAX)?.context("it was created")?;
         assert_eq!(&*head.snapshot()[0].json, br#"{"value":2}"#);
     }
     Ok(())

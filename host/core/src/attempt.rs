@@ -12,11 +12,11 @@ use crate::ids::{ActionId, ActionType, LaneKey, Scope, StateHash};
 use crate::job::Job;
 use crate::json::Json;
 use crate::limits::Limits;
+use crate::log::{Log, Standing};
 use crate::plugin::PluginRef;
 use crate::reducer::{Call, LiveDocument, Reducer, ScopeState};
 use crate::registry::Reducers;
 use crate::residents::{Resident, Residents};
-use crate::log::{Log, Standing};
 use crate::store::{Append, Head, ScopeHead};
 use crate::submission::Accepted;
 
@@ -163,6 +163,7 @@ impl Attempt<'_> {
             Some(head) => Head::clone(&head),
             None => history::initial(&*self.reducer, &mut *live, call).map_err(failed)?,
         };
+        let loaded_from = from.revision;
         let head = match standing {
             Standing::Committed(position) => {
                 let store = &**self.log.store();
@@ -170,13 +171,18 @@ impl Attempt<'_> {
             }
             Standing::New | Standing::Ahead(_) => from,
         };
-        Ok(Resident { reducer: self.reducer.clone(), live, head, ahead: false })
+        Ok(Resident { reducer: self.reducer.clone(), live, head, ahead: false, loaded_from })
     }
 
     /// Loads a live document; if there is no room for one, idle ones have to go.
     fn load_live(&self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<Box<dyn LiveDocument>, ApplyError> {
         let mut loaded = self.reducer.load(snapshot, call);
-        while matches!(loaded, Err(ApplyError::Host(HostFault::NoRoom(_)))) && self.residents.make_room() {
+        while matches!(loaded, Err(ApplyError::Host(HostFault::NoRoom(_)))) {
+            let gone = self.residents.make_room();
+            if gone.is_empty() {
+                break;
+            }
+            self.log.evict(gone);
             loaded = self.reducer.load(snapshot, call);
         }
         loaded

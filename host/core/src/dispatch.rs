@@ -9,6 +9,7 @@ use crate::grants::DispatchGrants;
 use crate::hash;
 use crate::ids::{DocumentId, DocumentType, JobId, LaneKey, Scope};
 use crate::job::{Causation, Job, JobStatus};
+use crate::journal::JournaledLineage;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::plugin::Manifest;
@@ -19,6 +20,8 @@ use crate::submission::{Accepted, name_problem};
 /// Where a job stands among the jobs that follow from one another by dispatch.
 #[derive(Clone, Debug)]
 pub(crate) struct Lineage {
+    /// The job that somebody submitted, if it is another one.
+    root: Option<JobId>,
     /// Dispatches between this job and the one that somebody submitted.
     pub(crate) depth: u32,
     /// How many more jobs that one may lead to; made when it leads to the first.
@@ -28,12 +31,28 @@ pub(crate) struct Lineage {
 impl Lineage {
     /// The lineage of a job that somebody submitted.
     pub(crate) fn root() -> Self {
-        Self { depth: 0, budget: OnceLock::new() }
+        Self { root: None, depth: 0, budget: OnceLock::new() }
     }
 
-    /// The lineage of the jobs that this one dispatches.
-    pub(crate) fn child(&self) -> Self {
-        Self { depth: self.depth + 1, budget: self.budget.clone() }
+    /// The lineage of the jobs that `parent`, whose lineage this is, dispatches.
+    pub(crate) fn child(&self, parent: &JobId) -> Self {
+        let root = self.root.as_ref().unwrap_or(parent);
+        Self { root: Some(root.clone()), depth: self.depth + 1, budget: self.budget.clone() }
+    }
+
+    /// What the journal keeps of it, for `job`, whose lineage this is.
+    pub(crate) fn journaled(&self, job: &JobId) -> JournaledLineage {
+        JournaledLineage {
+            root: self.root.as_ref().unwrap_or(job).clone(),
+            depth: self.depth,
+            budget_left: self.budget.get().map(|budget| budget.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The lineage of a job in the journal. Jobs of one root share `budget`.
+    pub(crate) fn recovered(journaled: &JournaledLineage, job: &JobId, budget: Option<Arc<AtomicU32>>) -> Self {
+        let root = Some(&journaled.root).filter(|root| *root != job).cloned();
+        Self { root, depth: journaled.depth, budget: budget.map_or_else(OnceLock::new, OnceLock::from) }
     }
 
     /// Takes room for `count` more jobs, if there is any.

@@ -21,8 +21,6 @@ pub struct JournaledJob {
     pub accepted: Accepted,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// When its first attempt began, if one ended.
-    pub started_at: Option<Timestamp>,
     /// When its next attempt may begin, if one failed.
     pub not_before: Option<Timestamp>,
     /// Where it comes from by dispatch.
@@ -175,7 +173,9 @@ impl JobQuery {
     /// Whether it asks for this job, its bounds apart.
     pub fn wants(&self, record: &JobRecord) -> bool {
         let document = match record {
-            JobRecord::Unfinished(journaled) | JobRecord::Failed { journaled, .. } => &journaled.accepted.job.document_id,
+            JobRecord::Unfinished(journaled) | JobRecord::Failed { journaled, .. } => {
+                &journaled.accepted.job.document_id
+            }
             JobRecord::Completed { result, .. } => &result.job.document_id,
         };
         record.order() > self.after

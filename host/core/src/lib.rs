@@ -105,8 +105,8 @@ pub use journal::{
 pub use json::Json;
 pub use limits::Limits;
 pub use manager::{
-    BatchRefusal, ExecuteError, ExecutorConfig, JobExecutorManager, NotStarted, StartError, Stop, Ticket,
-    WaitCancelled, resolve_type,
+    BatchRefusal, ExecuteError, ExecutorConfig, JobExecutorManager, NotADeadLetter, NotStarted, NotWatched, StartError,
+    Stop, Submitted, Ticket, WaitCancelled, resolve_type,
 };
 pub use memory_store::MemoryStore;
 pub use native::NativeReducer;

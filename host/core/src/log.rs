@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::action::StoredOperation;
 use crate::ids::{ActionId, DocumentType, LaneKey, Scope};
+use crate::residents::Resident;
 use crate::store::{Append, Durability, Head, OperationStore, Position, StoreError};
 
 /// A store, and the appends that lanes have made ahead of it.
@@ -15,6 +16,8 @@ pub(crate) struct Log {
     store: Arc<dyn OperationStore>,
     /// Absent where an append is done when it returns.
     ahead: Option<Ahead>,
+    /// Where documents stood that had to go, for the committer to write down.
+    evicted: Mutex<Vec<(LaneKey, Arc<Head>)>>,
 }
 
 /// Where a branch stands, for the lane that goes on from there.
@@ -32,6 +35,10 @@ struct Ahead {
     lanes: Mutex<HashMap<LaneKey, LaneAhead>>,
 }
 
+/// Operations of a document since its last snapshot that are not worth a new one when it has to
+/// go: replaying so few costs less than writing its states.
+const REPLAY_GLADLY: u64 = 8;
+
 /// The appends of a lane that are on their way.
 struct LaneAhead {
     head: Arc<Head>,
@@ -43,7 +50,7 @@ struct LaneAhead {
 impl Log {
     pub(crate) fn new(store: Arc<dyn OperationStore>) -> Self {
         let ahead = (store.durability() == Durability::Disk).then(Ahead::default);
-        Self { store, ahead }
+        Self { store, ahead, evicted: Mutex::default() }
     }
 
     /// What is committed.
@@ -106,6 +113,29 @@ impl Log {
         if let Some(ahead) = &self.ahead {
             ahead.committed(lane, revision);
         }
+    }
+
+    /// Takes leave of live documents, and takes down where they stood if many operations would
+    /// have to be replayed else.
+    pub(crate) fn evict(&self, gone: Vec<(LaneKey, Resident)>) {
+        if self.ahead.is_none() {
+            return;
+        }
+        let worth_it = |resident: &Resident| resident.head.revision >= resident.loaded_from + REPLAY_GLADLY;
+        let heads = gone.into_iter().filter(|(_, resident)| worth_it(resident));
+        self.evicted().extend(heads.map(|(lane, resident)| (lane, Arc::new(resident.head))));
+    }
+
+    pub(crate) fn take_evicted(&self) -> Vec<(LaneKey, Arc<Head>)> {
+        std::mem::take(&mut *self.evicted())
+    }
+
+    pub(crate) fn has_evicted(&self) -> bool {
+        !self.evicted().is_empty()
+    }
+
+    fn evicted(&self) -> MutexGuard<'_, Vec<(LaneKey, Arc<Head>)>> {
+        self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets every append that is on its way. The lanes stand where the store says.

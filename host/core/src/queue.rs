@@ -176,6 +176,29 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         }
     }
 
+    /// Puts a job into its lane, before the first of those that wait there and are `later` than it.
+    pub fn insert(&mut self, lane: LaneKey, kind: K, job: J, later: impl Fn(&J) -> bool) {
+        self.push_beyond(lane.clone(), kind, job);
+        let jobs = &mut self.lanes.get_mut(&lane).expect("it has a job").jobs;
+        if let Some(at) = jobs.iter().take(jobs.len() - 1).position(later) {
+            let job = jobs.pop_back().expect("it has a job");
+            jobs.insert(at, job);
+        }
+    }
+
+    /// Lets a lane that is ready take no turn before `moment`.
+    pub fn rest(&mut self, lane: &LaneKey, moment: Duration) {
+        let Some(found) = self.lanes.get_mut(lane).filter(|lane| lane.state == LaneState::Ready) else { return };
+        found.state = LaneState::Resting(moment);
+        self.ready.retain(|ready| ready != lane);
+        self.resting.insert((moment, lane.clone()));
+    }
+
+    /// Whether somebody has the lane.
+    pub fn is_taken(&self, lane: &LaneKey) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| matches!(lane.state, LaneState::Taken { .. }))
+    }
+
     /// Takes the next turn, of up to `jobs_max` jobs, if a lane is ready at `now`.
     ///
     /// `may_take` says whether one more lane of a kind may be taken when so many are. Lanes

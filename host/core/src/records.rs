@@ -1,7 +1,7 @@
 //! The jobs that can be asked about: those under way, and the latest that ended.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::failure::JobError;
-use crate::ids::{IdempotencyKey, JobId, LaneKey};
+use crate::ids::{DocumentType, IdempotencyKey, JobId, LaneKey};
 use crate::job::JobResult;
+use crate::store::StoreError;
 use crate::submission::Accepted;
+use crate::time::{Moment, Timestamp};
 
 /// How long the results of ended jobs are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,41 @@ pub(crate) struct Record {
     pub(crate) accepted: Accepted,
     /// By the manager's clock.
     pub(crate) accepted_at: Duration,
+    pub(crate) journal: JournalPlace,
     progress: Mutex<Progress>,
+}
+
+/// Where a job stands in the journal, where there is one.
+#[derive(Debug)]
+pub(crate) struct JournalPlace {
+    order: AtomicU64,
+    /// By the time of day.
+    pub(crate) accepted_at: Timestamp,
+    /// Whether its acceptance is in the journal, or on the way of no return to it.
+    written: AtomicBool,
+}
+
+impl JournalPlace {
+    fn new(accepted_at: Timestamp) -> Self {
+        Self { order: AtomicU64::new(0), accepted_at, written: AtomicBool::new(false) }
+    }
+
+    /// Its number in the journal; 0 without one.
+    pub(crate) fn order(&self) -> u64 {
+        self.order.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_order(&self, order: u64) {
+        self.order.store(order, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_being_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_written_now(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
 }
 
 struct Progress {
@@ -113,6 +149,9 @@ pub enum NotCancelled {
     /// It has ended.
     #[error("job {0} has ended")]
     Ended(JobId),
+    /// The journal could not be read, or not be told; then the next start decides.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// No job of this id was accepted, or it ended so long ago that its result is not kept.
@@ -188,9 +227,51 @@ impl Kept {
 }
 
 impl Record {
-    pub(crate) fn new(accepted: Accepted, accepted_at: Duration) -> Arc<Self> {
+    pub(crate) fn new(accepted: Accepted, at: Moment) -> Arc<Self> {
+        Self::accepted(accepted, at.elapsed, at.now)
+    }
+
+    fn accepted(accepted: Accepted, accepted_at: Duration, time_of_day: Timestamp) -> Arc<Self> {
+        let journal = JournalPlace::new(time_of_day);
         let progress = Progress { stage: Stage::Waiting, watchers: SmallVec::new(), dependents: Vec::new() };
-        Arc::new(Self { accepted, accepted_at, progress: Mutex::new(progress) })
+        Arc::new(Self { accepted, accepted_at, journal, progress: Mutex::new(progress) })
+    }
+
+    /// The record of a job that the journal has.
+    pub(crate) fn recovered(accepted: Accepted, order: u64, accepted_at: Timestamp, at: Moment) -> Arc<Self> {
+        let waited = at.now.since(accepted_at);
+        let record = Self::accepted(accepted, at.elapsed.saturating_sub(waited), accepted_at);
+        record.journal.set_order(order);
+        record.journal.is_written_now();
+        record
+    }
+
+    /// The record of the same job for another start of the manager: nobody waits for it yet.
+    pub(crate) fn anew(&self) -> Arc<Self> {
+        let record = Self::accepted(self.accepted.clone(), self.accepted_at, self.journal.accepted_at);
+        record.journal.set_order(self.journal.order());
+        record.journal.is_written_now();
+        record
+    }
+
+    /// The record of a job that ended so long ago that only the journal has its result.
+    pub(crate) fn ended_before(order: u64, result: &Arc<JobResult>) -> Arc<Self> {
+        let metadata = result.metadata.clone().unwrap_or_default();
+        let unknown = || DocumentType::from("");
+        let accepted = Accepted {
+            job: result.job.clone(),
+            document_type: metadata.plugin.as_ref().map_or_else(unknown, |plugin| plugin.document_type.clone()),
+            named_type: metadata.document_type,
+            config: metadata.config,
+            depends_on: metadata.depends_on,
+            idempotency_key: metadata.idempotency_key,
+            causation: metadata.causation,
+        };
+        let record = Self::accepted(accepted, Duration::ZERO, result.completed_at);
+        record.journal.set_order(order);
+        record.journal.is_written_now();
+        record.lock().stage = Stage::Ended(result.clone());
+        record
     }
 
     pub(crate) fn job_id(&self) -> &JobId {
@@ -301,6 +382,11 @@ impl Hold {
             // A job that failed was noted before it was counted.
             None => self.failed.get().map_or(Readiness::Ready, Readiness::Failed),
         }
+    }
+
+    /// Takes note of a dependency that ended before this process began.
+    pub(crate) fn ended_before(&self, result: &JobResult) {
+        self.take_note(result);
     }
 
     fn take_note(&self, result: &JobResult) {

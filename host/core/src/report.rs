@@ -5,9 +5,12 @@ use std::sync::Arc;
 use crate::failure::{ApplyError, AttemptError, GuestFailure, JobError, JobErrorCode, Reason};
 use crate::ids::JobId;
 use crate::job::{Job, JobMetadata};
+use crate::journal::FailedAttempt;
 use crate::plugin::PluginRef;
 use crate::records::FailedDependency;
 use crate::retry::Fault;
+use crate::store::StoreError;
+use crate::time::Timestamp;
 
 /// A failed attempt, in the words of the interface.
 #[derive(Clone, Debug)]
@@ -64,6 +67,24 @@ impl Report {
     /// A job that the host gave back because it stopped.
     pub(crate) fn aborted() -> Self {
         Self::plain(JobErrorCode::GracefulAbort, "the host stopped before the job ended".to_owned())
+    }
+
+    /// A job whose end could not be written down.
+    pub(crate) fn unknown(error: &StoreError) -> Self {
+        Self::plain(JobErrorCode::IoError, error.to_string())
+    }
+
+    /// What the journal keeps of it.
+    pub(crate) fn attempt(&self, attempt: u32, failed_at: Timestamp) -> FailedAttempt {
+        let Fault { reason, trap, .. } = self.fault.clone();
+        FailedAttempt { attempt, failed_at, error: self.error.clone(), reason, trap }
+    }
+
+    /// The same from the journal, as far as it keeps it.
+    pub(crate) fn recovered(attempt: &FailedAttempt) -> Self {
+        let FailedAttempt { error, reason, trap, .. } = attempt.clone();
+        let fault = Fault { code: error.error_code, reason, trap };
+        Self { error, fault, details: Details::default() }
     }
 
     /// A job that was cancelled before it started.

@@ -18,6 +18,8 @@ pub(crate) struct Resident {
     pub(crate) head: Head,
     /// Whether `live` has gone beyond `head`, so that it must be loaded again.
     pub(crate) ahead: bool,
+    /// The revision of the states it was loaded from.
+    pub(crate) loaded_from: u64,
 }
 
 /// How many live documents may lie idle.
@@ -59,8 +61,8 @@ impl Residents {
         Some(resident)
     }
 
-    /// Keeps a live document for its lane's next turn. Others may go for it.
-    pub(crate) fn keep(&self, lane: &LaneKey, resident: Resident) {
+    /// Keeps a live document for its lane's next turn. Others may go for it, and come back.
+    pub(crate) fn keep(&self, lane: &LaneKey, resident: Resident) -> Vec<(LaneKey, Resident)> {
         let bytes = resident.live.memory_bytes();
         let mut gone = Vec::new();
         let mut idle = self.lock();
@@ -70,17 +72,23 @@ impl Residents {
             gone.extend(idle.evict());
         }
         // Tearing down an instance takes a while; others need not wait for it.
-        drop(idle);
-        drop(gone);
+        gone
     }
 
-    /// Lets an eighth of the idle documents go, at least one. Says whether any went.
-    pub(crate) fn make_room(&self) -> bool {
+    /// Lets an eighth of the idle documents go, at least one if there is one.
+    pub(crate) fn make_room(&self) -> Vec<(LaneKey, Resident)> {
         let mut idle = self.lock();
         let count = (idle.documents.len() / 8).max(1);
-        let gone: Vec<_> = (0..count).map_while(|_| idle.evict()).collect();
+        (0..count).map_while(|_| idle.evict()).collect()
+    }
+
+    /// Lets all of them go, and says nothing of where they stood.
+    pub(crate) fn clear(&self) {
+        let mut idle = self.lock();
+        idle.bytes = 0;
+        let gone = std::mem::replace(&mut idle.documents, LruCache::unbounded());
         drop(idle);
-        !gone.is_empty()
+        drop(gone);
     }
 
     /// How many documents lie idle, and how many bytes they take.
@@ -95,9 +103,9 @@ impl Residents {
 }
 
 impl Idle {
-    fn evict(&mut self) -> Option<Resident> {
-        let (_, (resident, bytes)) = self.documents.pop_lru()?;
+    fn evict(&mut self) -> Option<(LaneKey, Resident)> {
+        let (lane, (resident, bytes)) = self.documents.pop_lru()?;
         self.bytes -= bytes;
-        Some(resident)
+        Some((lane, resident))
     }
 }

@@ -139,9 +139,9 @@ impl Roll {
         counters.count(ended, at);
     }
 
-    /// Takes note of a job that failed before it began.
-    pub(crate) fn failed_unbegun(&self, at: Moment) {
-        self.lock().count(Ended::Failed(Duration::ZERO), at);
+    /// Takes note of how a job ended, of which no attempt runs.
+    pub(crate) fn count(&self, ended: Ended, at: Moment) {
+        self.lock().count(ended, at);
     }
 
     pub(crate) fn status(&self, now: Duration) -> ExecutorStatus {

@@ -15,6 +15,18 @@ pub struct Timestamp {
     pub ms: i64,
 }
 
+impl Timestamp {
+    /// The moment so much later.
+    pub(crate) fn after(self, delay: Duration) -> Self {
+        Self { ms: self.ms.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)) }
+    }
+
+    /// How much later it is than `earlier`; zero if it is not.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.ms.saturating_sub(earlier.ms)).unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.ms) {

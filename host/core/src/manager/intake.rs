@@ -3,17 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::journey::unstarted_result;
+use tokio::sync::oneshot;
+
+use super::committer::{Item, Then};
+use super::journey::{journaled, unstarted_result};
 use super::shared::{Pending, Shared, Waiting};
-use super::ticket::Ticket;
+use super::ticket::{Submitted, Ticket, Written};
 use crate::dispatch::Lineage;
 use crate::event::{Event, JobAvailableEvent, JobFailedEvent};
 use crate::ids::{DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobResult};
+use crate::journal::{EndedJob, FailedAttempt};
 use crate::queue::NotQueued;
 use crate::records::{Dependent, Hold, NotCancelled, Record};
 use crate::report::Report;
 use crate::roll::Phase;
+use crate::store::{Entry, StoreError};
 use crate::submission::{Accepted, Refusal, Submission};
 
 /// Why none of several submissions was accepted.
@@ -59,12 +64,12 @@ impl New {
 
 impl Shared {
     /// Puts a submission into its lane.
-    pub(super) fn enqueue(&self, submission: Submission) -> Result<Ticket, Refusal> {
+    pub(super) fn submit(&self, submission: Submission) -> Result<Submitted, Refusal> {
         let arrival = self.prepare(submission, &Batch::default())?;
         self.let_in_one(arrival)
     }
 
-    /// Puts submissions into their lanes: all of them or none.
+    /// Puts submissions into their lanes: all of them or none. Waits until they are accepted.
     pub(super) fn enqueue_all(&self, submissions: Vec<Submission>) -> Result<Vec<Ticket>, BatchRefusal> {
         let mut batch = Batch::default();
         let mut arrivals = Vec::with_capacity(submissions.len());
@@ -78,20 +83,21 @@ impl Shared {
     }
 
     /// Puts a job that was made elsewhere into its lane.
-    pub(super) fn enqueue_job(&self, job: Job, config: Option<JobExecutionConfig>) -> Result<Ticket, Refusal> {
+    pub(super) fn submit_job(&self, job: Job, config: Option<JobExecutionConfig>) -> Result<Submitted, Refusal> {
         let lane = job.lane();
         let document_type = self.document_type(&lane, None)?;
         let reducer = self.reducers.serving(&document_type)?;
         let accepted = Accepted::from_job(job, config, reducer.manifest(), &self.config.limits)?;
-        let record = Record::new(accepted, self.config.clock.elapsed());
+        let record = Record::new(accepted, self.config.clock.moment());
         self.let_in_one(Arrival::New(New { lane, record, id: IdOrigin::Caller, dependencies: Vec::new() }))
     }
 
     /// Checks a submission, outside of the lock.
     fn prepare(&self, submission: Submission, batch: &Batch) -> Result<Arrival, Refusal> {
         let at = self.config.clock.moment();
+        self.check_writable()?;
         if let Some(key) = &submission.idempotency_key {
-            if let Some(record) = self.records.of_key(key, at.elapsed) {
+            if let Some(record) = self.known_by_key(key, at)? {
                 return Ok(Arrival::Known(record));
             }
             if let Some(twin) = batch.keys.get(key) {
@@ -106,11 +112,11 @@ impl Shared {
         let reducer = self.reducers.serving(&document_type)?;
         let accepted = submission.admit(reducer.manifest(), &self.config.limits, at.now)?;
         let dependencies = accepted.depends_on.iter().enumerate().map(|(position, job_id)| {
-            let known = self.records.get(job_id, at.elapsed);
+            let known = self.find_record(job_id, at)?;
             known.map_err(|unknown| Refusal::UnknownDependency { position, unknown })
         });
-        let dependencies = dependencies.collect::<Result<_, _>>()?;
-        let record = Record::new(accepted, at.elapsed);
+        let dependencies = dependencies.collect::<Result<_, Refusal>>()?;
+        let record = Record::new(accepted, at);
         Ok(Arrival::New(New { lane, record, id: IdOrigin::Queue, dependencies }))
     }
 
@@ -122,23 +128,24 @@ impl Shared {
         }
         arrivals.iter_mut().for_each(|arrival| self.recognise(arrival));
         check_room(&waiting, &arrivals)?;
-        let mut tickets: Vec<Ticket> = Vec::with_capacity(arrivals.len());
+        let mut submitted: Vec<Submitted> = Vec::with_capacity(arrivals.len());
         let mut records: Vec<Arc<Record>> = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
-            let record = match arrival {
+            let (record, written) = match arrival {
                 Arrival::New(new) => self.push(&mut waiting, new),
-                Arrival::Known(record) => record,
-                Arrival::Twin(position) => records[position].clone(),
+                Arrival::Known(record) => self.known(record),
+                Arrival::Twin(position) => (records[position].clone(), None),
             };
-            tickets.push(Ticket::of(&record));
+            submitted.push(Submitted::new(&record, written));
             records.push(record);
         }
         self.arrived(waiting);
-        Ok(tickets)
+        let accepted = submitted.into_iter().map(Submitted::accepted_blocking).enumerate();
+        accepted.map(|(position, ticket)| ticket.map_err(|refusal| BatchRefusal { position, refusal })).collect()
     }
 
-    /// The same for one, which is nearly always all there is.
-    fn let_in_one(&self, mut arrival: Arrival) -> Result<Ticket, Refusal> {
+    /// The same for one, which is nearly always all there is, and without waiting.
+    fn let_in_one(&self, mut arrival: Arrival) -> Result<Submitted, Refusal> {
         let mut waiting = self.lock();
         if self.roll.phase() == Phase::Stopping {
             return Err(Refusal::Stopping);
@@ -146,7 +153,10 @@ impl Shared {
         self.recognise(&mut arrival);
         let new = match arrival {
             Arrival::New(new) => new,
-            Arrival::Known(record) => return Ok(Ticket::of(&record)),
+            Arrival::Known(record) => {
+                let (record, written) = self.known(record);
+                return Ok(Submitted::new(&record, written));
+            }
             Arrival::Twin(_) => unreachable!("it has no batch to have a twin in"),
         };
         if new.id == IdOrigin::Caller && self.records.get(new.record.job_id(), self.config.clock.elapsed()).is_ok() {
@@ -155,9 +165,30 @@ impl Shared {
         }
         let room = waiting.queue.has_room_for([(&new.lane, new.document_type())].into_iter());
         room.map_err(|(_, problem)| refusal(problem, &new))?;
-        let ticket = Ticket::of(&self.push(&mut waiting, new));
+        let (record, written) = self.push(&mut waiting, new);
+        let submitted = Submitted::new(&record, written);
         self.arrived(waiting);
-        Ok(ticket)
+        Ok(submitted)
+    }
+
+    /// A job that was submitted before, and where to wait until the journal has it.
+    fn known(&self, record: Arc<Record>) -> (Arc<Record>, Option<Written>) {
+        let written = match &self.committer {
+            Some(committer) if !record.has_ended() => committer.barrier(),
+            _ => None,
+        };
+        (record, written)
+    }
+
+    /// Whether what is accepted can be kept.
+    fn check_writable(&self) -> Result<(), Refusal> {
+        match &self.committer {
+            None => Ok(()),
+            Some(committer) => match committer.stopped() {
+                Some(error) => Err(Refusal::Store(error)),
+                None => Ok(self.log.store().check_room()?),
+            },
+        }
     }
 
     /// Somebody may have submitted with the same key since the check: under the lock, nobody
@@ -171,7 +202,8 @@ impl Shared {
         }
     }
 
-    fn push(&self, waiting: &mut Waiting, new: New) -> Arc<Record> {
+    /// Returns the job's record, and where there is a journal where to wait until it has the job.
+    fn push(&self, waiting: &mut Waiting, new: New) -> (Arc<Record>, Option<Written>) {
         let document_type = new.document_type().clone();
         let New { lane, record, id: _, dependencies } = new;
         self.records.insert(&record);
@@ -182,14 +214,31 @@ impl Shared {
             }
             hold
         });
-        // Announced before any worker can start it, because both need the lock.
-        self.announce(&record.accepted.job);
-        let pending = Pending::new(record.clone(), Lineage::root(), hold);
-        waiting.queue.push_beyond(lane, document_type, pending);
-        record
+        let lineage = Lineage::root();
+        let written = match &self.committer {
+            // Announced before any worker can start it, because both need the lock.
+            None => {
+                self.announce_available(&record.accepted.job);
+                None
+            }
+            Some(committer) => {
+                let (told, written) = oneshot::channel();
+                record.journal.set_order(committer.next_order());
+                let then = Then::Accepted { record: record.clone(), told: Some(told) };
+                let entry = Entry::Accepted(journaled(&record, &lineage, Vec::new()));
+                if let Err(refused) = committer.push(Item { entry: Some(entry), then }) {
+                    let (item, error) = *refused;
+                    self.not_written(item.then, &error);
+                    return (record, Some(written));
+                }
+                Some(written)
+            }
+        };
+        waiting.queue.push_beyond(lane, document_type, Pending::new(record.clone(), lineage, hold));
+        (record, written)
     }
 
-    pub(super) fn announce(&self, job: &Job) {
+    pub(super) fn announce_available(&self, job: &Job) {
         self.bus.tell(|| {
             Event::JobAvailable(JobAvailableEvent {
                 document_id: job.document_id.clone(),
@@ -202,41 +251,63 @@ impl Shared {
 
     /// Puts jobs that a committed one dispatched at the end of their lanes. Something else
     /// bounds their number: the lineage has reserved room for them.
-    pub(super) fn enqueue_dispatched(&self, dispatched: Vec<Accepted>, lineage: &Lineage) {
+    pub(super) fn enqueue_dispatched(&self, dispatched: Vec<Arc<Record>>, lineage: &Lineage) {
         if dispatched.is_empty() {
             return;
         }
-        let now = self.config.clock.elapsed();
         let mut waiting = self.lock();
-        for accepted in dispatched {
-            let (lane, document_type) = (accepted.job.lane(), accepted.document_type.clone());
-            let record = Record::new(accepted, now);
+        for record in dispatched {
+            let (lane, document_type) = (record.accepted.job.lane(), record.accepted.document_type.clone());
             self.records.insert(&record);
-            self.announce(&record.accepted.job);
-            waiting.queue.push_beyond(lane, document_type, Pending::new(record, lineage.child(), None));
+            self.announce_available(&record.accepted.job);
+            waiting.queue.push_beyond(lane, document_type, Pending::new(record, lineage.clone(), None));
         }
         self.arrived(waiting);
     }
 
     pub(super) fn cancel(&self, job_id: &JobId) -> Result<Arc<JobResult>, NotCancelled> {
-        let record = self.records.get(job_id, self.config.clock.elapsed())?;
-        let (report, at) = (Report::cancelled(), self.config.clock.moment());
-        let error = report.error.clone();
+        let at = self.config.clock.moment();
+        let record = self.find_record(job_id, at)??;
+        let report = Report::cancelled();
+        let (error, failed_attempt) = (report.error.clone(), report.attempt(0, at.now));
         let result = unstarted_result(&record, report, at);
         let waiters = record.cancel(&result)?;
         self.records.ended(&record, at.elapsed);
         let lane = record.accepted.job.lane();
         let mut waiting = self.lock();
-        if waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)).is_none() {
-            // A worker has it in its turn, and leaves it out; even if it holds the lane up.
-            waiting.queue.wake(&lane);
-        }
+        let lineage = match waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)) {
+            Some((pending, _)) => pending.lineage,
+            None => {
+                // A worker has it in its turn, and leaves it out; even if it holds the lane up.
+                waiting.queue.wake(&lane);
+                Lineage::root()
+            }
+        };
         self.tell_if_idle(&mut waiting);
         self.arrived(waiting);
+        self.journal_cancelled(&record, &lineage, &result, failed_attempt)?;
         let job = result.job.clone();
         self.bus.tell(|| Event::JobFailed(JobFailedEvent { job, error, will_retry: false, retry_count: 0 }));
         self.release(waiters.tell(&result));
         Ok(result)
+    }
+
+    /// Waits until the journal has that a job was cancelled, where there is one.
+    fn journal_cancelled(
+        &self,
+        record: &Record,
+        lineage: &Lineage,
+        result: &Arc<JobResult>,
+        failed_attempt: FailedAttempt,
+    ) -> Result<(), StoreError> {
+        let Some(committer) = &self.committer else { return Ok(()) };
+        committer.write_now(Entry::Ended(EndedJob {
+            journaled: journaled(record, lineage, vec![failed_attempt]),
+            result: result.clone(),
+            append: None,
+            dispatched: Vec::new(),
+            revision: self.log.revision(&record.accepted.job.lane())?,
+        }))
     }
 
     /// Lets lanes go on that were held by what has ended.

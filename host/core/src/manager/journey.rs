@@ -4,12 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::committer::{Item, Then};
 use super::shared::{Pending, Run, Shared};
 use crate::attempt::{Applied, Attempt};
+use crate::dispatch::Lineage;
 use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobStartedEvent};
-use crate::failure::{ApplyError, AttemptError, HostFault, JobErrorCode, Reason};
+use crate::failure::{ApplyError, AttemptError, HostFault, JobError, JobErrorCode, Reason};
 use crate::ids::LaneKey;
 use crate::job::{JobMetadata, JobResult, JobStatus};
+use crate::journal::{EndedJob, FailedAttempt, JournaledJob};
 use crate::plugin::PluginRef;
 use crate::records::{FailedDependency, Record};
 use crate::reducer::Call;
@@ -17,7 +20,8 @@ use crate::report::Report;
 use crate::residents::Resident;
 use crate::retry::{self, Fault, Verdict};
 use crate::roll::Ended;
-use crate::time::Moment;
+use crate::store::{Append, Entry, StoreError};
+use crate::time::{Moment, Timestamp};
 
 /// What became of a job's turn.
 pub(super) enum Outcome {
@@ -31,6 +35,24 @@ pub(super) enum Outcome {
 struct Ran {
     plugin: Option<Arc<PluginRef>>,
     fuel_consumed: u64,
+}
+
+/// How a job ended, to be told when nothing can undo it.
+pub(super) struct End {
+    pub(super) record: Arc<Record>,
+    pub(super) result: Arc<JobResult>,
+    pub(super) lineage: Lineage,
+    /// The jobs that it dispatched.
+    pub(super) dispatched: Vec<Arc<Record>>,
+    pub(super) counts: Ended,
+    pub(super) event: EndEvent,
+    pub(super) at: Moment,
+}
+
+/// What is published when a job has ended.
+pub(super) enum EndEvent {
+    Completed,
+    Failed { error: JobError, retries: u32 },
 }
 
 /// How a job failed, or was given back.
@@ -75,7 +97,7 @@ impl Shared {
         let ran = Ran { plugin: Some(plugin.clone()), fuel_consumed: call.fuel_consumed };
         match result {
             Ok(applied) => {
-                self.complete(&pending, applied, ran);
+                self.complete(pending, applied, ran);
                 Outcome::Ended
             }
             Err(error) => {
@@ -101,30 +123,37 @@ impl Shared {
         });
     }
 
-    fn complete(&self, pending: &Pending, applied: Applied, ran: Ran) {
-        self.enqueue_dispatched(applied.dispatched, &pending.lineage);
-        let ended = self.config.clock.moment();
-        let took = pending.time_since_start(ended);
+    fn complete(&self, pending: Pending, applied: Applied, ran: Ran) {
+        let at = self.config.clock.moment();
+        let took = pending.time_since_start(at);
         let result = Arc::new(JobResult {
             job: pending.record.accepted.job.with_status(JobStatus::Completed),
             success: true,
-            completed_at: ended.now,
+            completed_at: at.now,
             duration: took.into(),
             operations: applied.operations,
-            metadata: Some(pending.metadata(ended, ran)),
+            metadata: Some(pending.metadata(at, ran)),
             error_code: None,
             error_message: None,
         });
-        self.roll.end(Ended::Succeeded(took), ended);
-        self.bus.tell(|| Event::JobCompleted(JobCompletedEvent { job: result.job.clone(), result: result.clone() }));
-        self.resolve(&pending.record, &result, ended);
+        let end = End {
+            record: pending.record,
+            result,
+            lineage: pending.lineage,
+            dispatched: applied.dispatched.into_iter().map(|accepted| Record::new(accepted, at)).collect(),
+            counts: Ended::Succeeded(took),
+            event: EndEvent::Completed,
+            at,
+        };
+        self.roll.end(Ended::Unfinished, at);
+        self.end(end, applied.append, applied.revision, pending.failed_attempts);
     }
 
     fn failed(&self, run: &Run, mut pending: Pending, report: Report, ran: Ran) -> Outcome {
         let at = self.config.clock.moment();
+        self.roll.end(Ended::Unfinished, at);
         if report.fault.code == JobErrorCode::GracefulAbort {
-            self.roll.end(Ended::Unfinished, at);
-            self.abort(&pending);
+            self.give_back(pending);
             return Outcome::Ended;
         }
         if let (Some(Reason::Timeout), Some(plugin)) = (report.fault.reason, &ran.plugin) {
@@ -133,59 +162,154 @@ impl Shared {
         let before = pending.failed_before.as_ref().map(|before: &Report| -> &Fault { &before.fault });
         let policy = run.defaults.retry(&pending.record.accepted.config.unwrap_or_default());
         let verdict = retry::decide(&report.fault, before, pending.attempts, policy);
+        let failed_attempt = report.attempt(pending.attempts, at.now);
         match verdict {
             Verdict::RetryWithin(longest) => {
-                self.roll.end(Ended::Unfinished, at);
-                self.publish_failure(&pending, &report, Some(pending.attempts));
+                let delay = longest.mul_f64(fastrand::f64());
+                if self.journal_retry(&mut pending, failed_attempt, at.now.after(delay)).is_err() {
+                    return Outcome::Ended;
+                }
+                let retry = Some(pending.attempts);
+                self.publish_failure(&pending.record, &report.error, retry, pending.attempts);
                 pending.failed_before = Some(report);
-                Outcome::Again(Box::new(pending), at.elapsed + longest.mul_f64(fastrand::f64()))
+                Outcome::Again(Box::new(pending), at.elapsed + delay)
             }
             Verdict::GiveUp { deterministic } => {
                 let took = pending.time_since_start(at);
-                self.roll.end(Ended::Failed(took), at);
-                self.publish_failure(&pending, &report, None);
                 let metadata = pending.metadata(at, ran);
+                let retries = pending.attempts.saturating_sub(1);
+                let event = EndEvent::Failed { error: report.error.clone(), retries };
                 let failure = Failure { report, deterministic, status: JobStatus::Failed, took, at };
-                self.resolve(&pending.record, &failure.result(&pending.record, metadata), at);
+                let end = End {
+                    result: failure.result(&pending.record, metadata),
+                    record: pending.record,
+                    lineage: pending.lineage,
+                    dispatched: Vec::new(),
+                    counts: Ended::Failed(took),
+                    event,
+                    at,
+                };
+                pending.failed_attempts.push(failed_attempt);
+                self.end_failed(end, pending.failed_attempts);
                 Outcome::Ended
             }
         }
     }
 
+    /// Takes down that an attempt failed and another follows. Blocks until it is durable, as the
+    /// world is told of it. If nothing is written any more, the job has its result already.
+    fn journal_retry(
+        &self,
+        pending: &mut Pending,
+        attempt: FailedAttempt,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(committer) = &self.committer else { return Ok(()) };
+        let (job_id, order) = (pending.record.job_id().clone(), pending.record.journal.order());
+        let entry = Entry::AttemptFailed { job_id, order, attempt: attempt.clone(), not_before };
+        committer.write_now(entry).inspect_err(|error| self.suspend(&pending.record, error))?;
+        pending.failed_attempts.push(attempt);
+        Ok(())
+    }
+
     /// `retry` is the number of the retry that follows, if one does.
-    fn publish_failure(&self, pending: &Pending, report: &Report, retry: Option<u32>) {
-        let retries_before = pending.attempts.saturating_sub(1);
+    fn publish_failure(&self, record: &Record, error: &JobError, retry: Option<u32>, retries: u32) {
         self.bus.tell(|| {
             Event::JobFailed(JobFailedEvent {
-                job: pending.record.accepted.job.with_status(JobStatus::Failed),
-                error: report.error.clone(),
+                job: record.accepted.job.with_status(JobStatus::Failed),
+                error: error.clone(),
                 will_retry: retry.is_some(),
-                retry_count: retry.unwrap_or(retries_before),
+                retry_count: retry.unwrap_or(retries),
             })
         });
     }
 
     /// Fails a job that never started, because one that it depends on failed.
-    pub(super) fn fail_unstarted(&self, pending: &Pending, failed: FailedDependency) {
+    pub(super) fn fail_unstarted(&self, pending: Pending, failed: FailedDependency) {
         if !pending.record.start() {
             // It was cancelled meanwhile.
             return;
         }
         let (report, at) = (Report::failed_dependency(failed), self.config.clock.moment());
-        self.roll.failed_unbegun(at);
-        self.publish_failure(pending, &report, None);
-        let result = unstarted_result(&pending.record, report, at);
-        self.resolve(&pending.record, &result, at);
+        let failed_attempt = report.attempt(0, at.now);
+        let end = End {
+            event: EndEvent::Failed { error: report.error.clone(), retries: 0 },
+            result: unstarted_result(&pending.record, report, at),
+            record: pending.record,
+            lineage: pending.lineage,
+            dispatched: Vec::new(),
+            counts: Ended::Failed(Duration::ZERO),
+            at,
+        };
+        self.end_failed(end, vec![failed_attempt]);
     }
 
-    /// Gives back a job that the manager will not run, without calling it failed.
-    pub(super) fn abort(&self, pending: &Pending) {
+    pub(super) fn end_failed(&self, end: End, failed_attempts: Vec<FailedAttempt>) {
+        // A branch whose position cannot be read now is one that a retry finds moved.
+        let revision = self.log.revision(&end.record.accepted.job.lane()).unwrap_or(u64::MAX);
+        self.end(end, None, revision, failed_attempts);
+    }
+
+    /// Ends a job: at once, or where there is a journal when it has it.
+    fn end(&self, end: End, append: Option<Append>, revision: u64, failed_attempts: Vec<FailedAttempt>) {
+        let Some(committer) = &self.committer else { return self.announce(end) };
+        let dispatched = end.dispatched.iter().map(|record| {
+            record.journal.set_order(committer.next_order());
+            record.journal.is_written_now();
+            journaled(record, &end.lineage.child(end.record.job_id()), Vec::new())
+        });
+        let ended = EndedJob {
+            dispatched: dispatched.collect(),
+            journaled: journaled(&end.record, &end.lineage, failed_attempts),
+            result: end.result.clone(),
+            append,
+            revision,
+        };
+        let item = Item { entry: Some(Entry::Ended(ended)), then: Then::Ended(Box::new(end)) };
+        if let Err(refused) = committer.push(item) {
+            let (item, error) = *refused;
+            self.not_written(item.then, &error);
+        }
+    }
+
+    /// Tells the world how a job ended, now that nothing can undo it.
+    pub(super) fn announce(&self, end: End) {
+        let End { record, result, lineage, dispatched, counts, event, at } = end;
+        self.enqueue_dispatched(dispatched, &lineage.child(record.job_id()));
+        self.roll.count(counts, at);
+        match event {
+            EndEvent::Completed => self
+                .bus
+                .tell(|| Event::JobCompleted(JobCompletedEvent { job: result.job.clone(), result: result.clone() })),
+            EndEvent::Failed { error, retries } => self.publish_failure(&record, &error, None, retries),
+        }
+        self.resolve(&record, &result, at);
+    }
+
+    /// Gives back a job that the manager will not run now, without calling it failed. Where there
+    /// is a journal, it runs after the next start.
+    pub(super) fn give_back(&self, pending: Pending) {
         let at = self.config.clock.moment();
         let metadata = pending.metadata(at, Ran { plugin: None, fuel_consumed: 0 });
-        // The job is as it was before it began: a durable queue would run it again.
+        // The job is as it was before it began.
         let (status, took) = (JobStatus::Pending, pending.time_since_start(at));
         let failure = Failure { report: Report::aborted(), deterministic: false, status, took, at };
         self.resolve(&pending.record, &failure.result(&pending.record, metadata), at);
+        if self.committer.is_some() {
+            self.lock().given_back.push(pending);
+        }
+    }
+
+    /// Tells whoever waits for a job that nobody knows what becomes of it before the next start,
+    /// because nothing can be written.
+    pub(super) fn suspend(&self, record: &Arc<Record>, error: &StoreError) {
+        let at = self.config.clock.moment();
+        let report = Report::unknown(error);
+        let waited = at.elapsed.saturating_sub(record.accepted_at);
+        let metadata = metadata(record, 0, waited, Ran { plugin: None, fuel_consumed: 0 });
+        let (status, took) = (JobStatus::Pending, Duration::ZERO);
+        let failure = Failure { report, deterministic: false, status, took, at };
+        self.resolve(record, &failure.result(record, metadata), at);
     }
 
     /// Hands the result to everybody who waits for it, and lets dependents go.
@@ -195,6 +319,18 @@ impl Shared {
             self.records.ended(record, at.elapsed);
             self.release(waiters.tell(result));
         }
+    }
+}
+
+/// What the journal keeps of a job.
+pub(super) fn journaled(record: &Record, lineage: &Lineage, failed_attempts: Vec<FailedAttempt>) -> JournaledJob {
+    JournaledJob {
+        order: record.journal.order(),
+        accepted: record.accepted.clone(),
+        accepted_at: record.journal.accepted_at,
+        not_before: None,
+        lineage: lineage.journaled(record.job_id()),
+        failed_attempts,
     }
 }
 

@@ -1,13 +1,17 @@
 //! The manager: takes submissions in, and has worker threads execute them.
 
+mod committer;
 mod config;
 mod doorbell;
 mod intake;
 mod journey;
+mod letters;
+mod recovery;
 mod shared;
 mod sync;
 mod ticket;
 mod worker;
+mod writing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,18 +23,20 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::ExecutorConfig;
 pub use self::intake::{BatchRefusal, resolve_type};
-pub use self::ticket::{ExecuteError, Ticket, WaitCancelled};
+pub use self::letters::NotADeadLetter;
+pub use self::ticket::{ExecuteError, Submitted, Ticket, WaitCancelled};
 
 use self::shared::{Run, Shared, Waiting};
 use crate::event::{Event, EventBus, ExecutorStartedEvent};
 use crate::history::{self, HistoryError};
 use crate::ids::{JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobExecutorManagerConfig, JobResult};
+use crate::journal::{JobQuery, JobRecord};
 use crate::records::{NotCancelled, UnknownJob};
 use crate::reducer::Call;
 use crate::registry::Reducers;
 use crate::roll::{ExecutorStats, ExecutorStatus, Phase};
-use crate::store::{Head, OperationStore};
+use crate::store::{Head, OperationStore, Pausing, StoreError};
 use crate::submission::{Refusal, Submission};
 
 /// A guest may use 1 MiB of its worker's stack; the host's frames around it need room too.
@@ -66,6 +72,8 @@ pub struct JobExecutorManager {
     shared: Arc<Shared>,
     /// The threads of the latest start.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The thread that writes the journal, where there is one.
+    writer: Option<JoinHandle<()>>,
 }
 
 /// Why the manager did not start.
@@ -80,6 +88,20 @@ pub enum StartError {
     /// The machine has no thread left.
     #[error("no thread for a worker")]
     NoThread(#[source] std::io::Error),
+    /// The store does not say whether the queue is paused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why there is no place to wait for a job's result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotWatched {
+    /// Its id is not known.
+    #[error(transparent)]
+    Unknown(#[from] UnknownJob),
+    /// The journal could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Only a manager that is started can be paused and resumed.
@@ -88,12 +110,38 @@ pub enum StartError {
 pub struct NotStarted;
 
 impl JobExecutorManager {
-    /// A manager that is not started yet.
+    /// A manager that is not started yet, with a store in memory.
+    ///
+    /// # Panics
+    ///
+    /// If the store has a journal that cannot be read: those are for
+    /// [`JobExecutorManager::open`].
     pub fn new(config: ExecutorConfig, reducers: Arc<Reducers>, store: Arc<dyn OperationStore>, bus: EventBus) -> Self {
-        let shared = Arc::new(Shared::new(config, reducers, store, bus));
+        Self::open(config, reducers, store, bus).expect("a store in memory can be read")
+    }
+
+    /// A manager that is not started yet. Where the store outlives the process, the jobs of its
+    /// journal that have not ended are queued, and run after the start.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read, or the machine has no thread left to write it
+    /// with.
+    pub fn open(
+        config: ExecutorConfig,
+        reducers: Arc<Reducers>,
+        store: Arc<dyn OperationStore>,
+        bus: EventBus,
+    ) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::new(config, reducers, store, bus)?);
+        shared.recover()?;
         let listener = Arc::downgrade(&shared);
         shared.bus.listen(listener);
-        Self { shared, threads: Mutex::default() }
+        let writer = match &shared.committer {
+            None => None,
+            Some(_) => Some(spawn_writer(&shared)?),
+        };
+        Ok(Self { shared, threads: Mutex::default(), writer })
     }
 
     /// Starts the worker threads, publishes `EXECUTOR_STARTED`, and executes what is queued.
@@ -112,6 +160,7 @@ impl JobExecutorManager {
             Phase::Running | Phase::Paused => return Err(StartError::Started),
             Phase::Stopping => return Err(StartError::Stopping),
         }
+        let pausing = if shared.committer.is_some() { shared.log.store().pausing()? } else { Pausing::Resumed };
         let run = Arc::new(Run::new(&config, shared.config.max_retries));
         // They wait for the lock.
         let workers = spawn_workers(shared, &run).map_err(|error| {
@@ -123,6 +172,9 @@ impl JobExecutorManager {
         waiting.workers = run.workers;
         waiting.interrupt = run.interrupt.clone();
         shared.roll.start(shared.config.clock.elapsed());
+        if pausing == Pausing::Paused {
+            shared.roll.set_phase(Phase::Paused);
+        }
         let started_at = shared.config.clock.now();
         shared.bus.tell(|| Event::ExecutorStarted(ExecutorStartedEvent { config, started_at }));
         Ok(())
@@ -170,18 +222,22 @@ impl JobExecutorManager {
         self.shared.waiting.wait_while(|waiting| self.shared.has_work(waiting));
     }
 
-    /// Starts no more jobs from now on. Those that run end in their own time.
+    /// Starts no more jobs from now on. Those that run end in their own time. Where the store
+    /// outlives the process, a later one is paused after its start.
     ///
     /// # Errors
     ///
     /// [`NotStarted`]. Pausing twice is harmless.
     pub fn pause(&self) -> Result<(), NotStarted> {
-        let _waiting = self.shared.lock();
-        match self.shared.roll.phase() {
-            Phase::Running => self.shared.roll.set_phase(Phase::Paused),
-            Phase::Paused => {}
-            Phase::Stopped | Phase::Stopping => return Err(NotStarted),
+        {
+            let _waiting = self.shared.lock();
+            match self.shared.roll.phase() {
+                Phase::Running => self.shared.roll.set_phase(Phase::Paused),
+                Phase::Paused => {}
+                Phase::Stopped | Phase::Stopping => return Err(NotStarted),
+            }
         }
+        self.shared.journal_pausing(Pausing::Paused);
         Ok(())
     }
 
@@ -198,6 +254,7 @@ impl JobExecutorManager {
             Phase::Stopped | Phase::Stopping => return Err(NotStarted),
         }
         self.shared.waiting.ring_all(waiting);
+        self.shared.journal_pausing(Pausing::Resumed);
         Ok(())
     }
 
@@ -227,7 +284,17 @@ impl JobExecutorManager {
     ///
     /// [`Refusal`], naming the field at fault; nothing was queued then.
     pub fn enqueue(&self, submission: Submission) -> Result<Ticket, Refusal> {
-        self.shared.enqueue(submission)
+        self.submit(submission)?.accepted_blocking()
+    }
+
+    /// The same without waiting until the journal has the job, where there is one: the job may
+    /// run already, and a client that waits for its result alone waits for one fsync, not two.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], naming the field at fault; nothing was queued then.
+    pub fn submit(&self, submission: Submission) -> Result<Submitted, Refusal> {
+        self.shared.submit(submission)
     }
 
     /// Accepts many submissions at once: all of them, or none. Tickets come in their order, and
@@ -255,10 +322,10 @@ impl JobExecutorManager {
         config: Option<JobExecutionConfig>,
         signal: Option<CancellationToken>,
     ) -> Result<Arc<JobResult>, ExecuteError> {
-        let ticket = self.shared.enqueue_job(job, config)?;
+        let submitted = self.shared.submit_job(job, config)?;
         match signal {
-            None => Ok(ticket.wait().await),
-            Some(signal) => Ok(ticket.wait_unless(&signal).await?),
+            None => Ok(submitted.wait().await),
+            Some(signal) => Ok(submitted.wait_unless(&signal).await?),
         }
     }
 
@@ -267,11 +334,40 @@ impl JobExecutorManager {
     ///
     /// # Errors
     ///
-    /// [`UnknownJob`] if no such job was accepted, or its result is not kept any more
-    /// ([`ExecutorConfig::retention`]).
-    pub fn watch(&self, job_id: &JobId) -> Result<Ticket, UnknownJob> {
-        let record = self.shared.records.get(job_id, self.shared.config.clock.elapsed())?;
+    /// [`NotWatched`] if no such job was accepted, or its result is not kept any more
+    /// ([`ExecutorConfig::retention`], or where there is a journal as the store was told).
+    pub fn watch(&self, job_id: &JobId) -> Result<Ticket, NotWatched> {
+        let record = self.shared.find_record(job_id, self.shared.config.clock.moment())??;
         Ok(Ticket::of(&record))
+    }
+
+    /// What the journal knows of jobs: those that wait, and those that ended and are kept. Empty
+    /// where the store does not outlive the process.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    pub fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
+        self.shared.jobs(query)
+    }
+
+    /// Queues a job again that failed for good, at its old place among the jobs of its document.
+    /// Waits until the journal has it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotADeadLetter`], most of all if the document has gone on since.
+    pub fn retry_failed(&self, job_id: &JobId) -> Result<Ticket, NotADeadLetter> {
+        Ok(Ticket::of(&*self.shared.retry_failed(job_id)?))
+    }
+
+    /// Forgets a job that failed for good, with its error history.
+    ///
+    /// # Errors
+    ///
+    /// [`NotADeadLetter`].
+    pub fn discard_failed(&self, job_id: &JobId) -> Result<(), NotADeadLetter> {
+        self.shared.discard_failed(job_id)
     }
 
     /// Ends a job that has not started, for good: it fails with `GRACEFUL_ABORT` and the reason
@@ -333,6 +429,14 @@ impl JobExecutorManager {
     }
 }
 
+/// The thread that writes the journal.
+fn spawn_writer(shared: &Arc<Shared>) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name("reductor-commit".to_owned());
+    let shared = shared.clone();
+    let spawned = thread.spawn(move || writing::run(&shared));
+    spawned.map_err(|error| StoreError::Io { doing: "start the thread that writes it", problem: error.to_string() })
+}
+
 /// All of the run's workers, or none.
 fn spawn_workers(shared: &Arc<Shared>, run: &Arc<Run>) -> std::io::Result<Vec<JoinHandle<()>>> {
     (0..run.workers)
@@ -347,7 +451,7 @@ fn spawn_workers(shared: &Arc<Shared>, run: &Arc<Run>) -> std::io::Result<Vec<Jo
 impl Shared {
     /// Whether there are jobs that will end some time.
     fn has_work(&self, waiting: &Waiting) -> bool {
-        !waiting.queue.is_empty() && self.roll.phase() != Phase::Stopped
+        !self.is_idle(waiting) && self.roll.phase() != Phase::Stopped
     }
 
     fn head_at(&self, lane: &LaneKey, revision: u64) -> Result<Option<Arc<Head>>, HistoryError> {
@@ -396,7 +500,11 @@ impl Drop for JobExecutorManager {
             thread.join().expect("a worker does not panic");
         }
         let left = self.shared.lock().queue.drain();
-        left.iter().for_each(|pending| self.shared.abort(pending));
+        left.into_iter().for_each(|pending| self.shared.give_back(pending));
+        if let (Some(committer), Some(writer)) = (&self.shared.committer, self.writer.take()) {
+            committer.close();
+            writer.join().expect("the committer does not panic");
+        }
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::committer::Committer;
 use super::config::{Defaults, ExecutorConfig};
 use super::doorbell::{Doorbell, Guard};
 use crate::dispatch::Lineage;
 use crate::event::{EventBus, JobListener};
 use crate::ids::DocumentType;
 use crate::job::JobExecutorManagerConfig;
+use crate::journal::FailedAttempt;
 use crate::log::Log;
 use crate::queue::Queue;
 use crate::records::{Hold, Record, Records};
@@ -19,7 +21,7 @@ use crate::registry::Reducers;
 use crate::report::Report;
 use crate::residents::Residents;
 use crate::roll::Roll;
-use crate::store::OperationStore;
+use crate::store::{Durability, OperationStore, StoreError};
 use crate::suspects::Suspects;
 
 /// Everything of a manager but its threads.
@@ -29,6 +31,8 @@ pub(super) struct Shared {
     pub(super) config: ExecutorConfig,
     pub(super) reducers: Arc<Reducers>,
     pub(super) log: Log,
+    /// Writes the journal, where the store outlives the process.
+    pub(super) committer: Option<Committer>,
     pub(super) bus: EventBus,
     pub(super) residents: Residents,
     pub(super) records: Records,
@@ -46,6 +50,8 @@ pub(super) struct Shared {
 /// The queue, and what its lock protects besides.
 pub(super) struct Waiting {
     pub(super) queue: Queue<DocumentType, Pending>,
+    /// Jobs that were given back while the manager stops, for its next start.
+    pub(super) given_back: Vec<Pending>,
     /// Workers that have not ended.
     pub(super) workers: usize,
     /// Whether the jobs that run while the manager stops are let finish.
@@ -76,6 +82,8 @@ pub(super) struct Pending {
     pub(super) started_at: Option<Duration>,
     pub(super) attempts: u32,
     pub(super) failed_before: Option<Report>,
+    /// For the journal.
+    pub(super) failed_attempts: Vec<FailedAttempt>,
 }
 
 impl Shared {
@@ -84,10 +92,15 @@ impl Shared {
         reducers: Arc<Reducers>,
         store: Arc<dyn OperationStore>,
         bus: EventBus,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, StoreError> {
+        let committer = match store.durability() {
+            Durability::Process => None,
+            Durability::Disk => Some(Committer::new(store.last_order()?)),
+        };
+        Ok(Self {
             reducers,
             log: Log::new(store),
+            committer,
             bus,
             residents: Residents::new(config.residents),
             records: Records::new(config.retention),
@@ -95,6 +108,7 @@ impl Shared {
             suspects: Suspects::default(),
             waiting: Doorbell::new(Waiting {
                 queue: Queue::new(config.limits.queue_depth_max),
+                given_back: Vec::new(),
                 workers: 0,
                 graceful: true,
                 interrupt: Arc::new(AtomicBool::new(false)),
@@ -104,16 +118,21 @@ impl Shared {
             others_wait: AtomicBool::new(false),
             in_turns: AtomicUsize::new(0),
             config,
-        }
+        })
     }
 
     pub(super) fn lock(&self) -> Guard<'_, Waiting> {
         self.waiting.lock()
     }
 
+    /// Whether there are no jobs: none waits, none runs, and the end of none is being written.
+    pub(super) fn is_idle(&self, waiting: &Waiting) -> bool {
+        waiting.queue.is_empty() && !self.committer.as_ref().is_some_and(Committer::is_busy)
+    }
+
     /// Tells those who wait for it that there are no jobs, if there are none.
     pub(super) fn tell_if_idle(&self, waiting: &mut Guard<'_, Waiting>) {
-        if !waiting.queue.is_empty() {
+        if !self.is_idle(waiting) {
             return;
         }
         for waits in std::mem::take(&mut waiting.idle) {
@@ -165,6 +184,6 @@ impl Run {
 
 impl Pending {
     pub(super) fn new(record: Arc<Record>, lineage: Lineage, hold: Option<Arc<Hold>>) -> Self {
-        Self { record, lineage, hold, started_at: None, attempts: 0, failed_before: None }
+        Self { record, lineage, hold, started_at: None, attempts: 0, failed_before: None, failed_attempts: Vec::new() }
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::JobId;
 use crate::job::JobResult;
 use crate::records::Record;
+use crate::store::StoreError;
 use crate::submission::Refusal;
 
 /// A place to wait for the result of one job. Dropping it does not cancel the job.
@@ -16,6 +17,67 @@ pub struct Ticket {
     /// The job.
     pub job_id: JobId,
     done: oneshot::Receiver<Arc<JobResult>>,
+}
+
+/// Tells whether the journal has a job.
+pub(super) type Written = oneshot::Receiver<Result<(), StoreError>>;
+
+/// A job on its way into the queue.
+///
+/// It may run already, but it is accepted only when the journal has it, where there is one: until
+/// then it has no id that anybody should go by. Dropping this changes nothing for the job.
+#[derive(Debug)]
+#[must_use = "the job is not accepted before this says so"]
+pub struct Submitted {
+    ticket: Ticket,
+    /// Absent if there is nothing to wait for.
+    written: Option<Written>,
+}
+
+impl Submitted {
+    pub(super) fn new(record: &Record, written: Option<Written>) -> Self {
+        Self { ticket: Ticket::of(record), written }
+    }
+
+    /// Waits until the job is accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Store`] if it could not be written down. Whether a later start finds it is not
+    /// known then.
+    pub async fn accepted(self) -> Result<Ticket, Refusal> {
+        if let Some(written) = self.written {
+            written.await.expect("the committer tells everybody")?;
+        }
+        Ok(self.ticket)
+    }
+
+    /// The same for threads without an async runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Submitted::accepted`].
+    pub fn accepted_blocking(self) -> Result<Ticket, Refusal> {
+        if let Some(written) = self.written {
+            written.blocking_recv().expect("the committer tells everybody")?;
+        }
+        Ok(self.ticket)
+    }
+
+    /// Waits for the result of the job, which comes after its acceptance.
+    pub async fn wait(self) -> Arc<JobResult> {
+        self.ticket.wait().await
+    }
+
+    /// The same for threads without an async runtime.
+    pub fn wait_blocking(self) -> Arc<JobResult> {
+        self.ticket.wait_blocking()
+    }
+
+    /// Waits for the result as [`Ticket::wait_unless`] does.
+    pub(super) async fn wait_unless(self, signal: &CancellationToken) -> Result<Arc<JobResult>, WaitCancelled> {
+        self.ticket.wait_unless(signal).await
+    }
 }
 
 /// The wait was cancelled. The job goes on.

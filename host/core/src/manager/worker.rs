@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::committer::Committer;
 use super::doorbell::Look;
 use super::journey::Outcome;
 use super::shared::{Pending, Run, Shared, Waiting};
@@ -25,7 +26,8 @@ impl Shared {
             let mut resident = self.residents.take(&turn.lane);
             let rest = self.work_on(run, &mut turn, &mut resident);
             if let Some(resident) = resident {
-                self.residents.keep(&turn.lane, resident);
+                self.log.evict(self.residents.keep(&turn.lane, resident));
+                self.wake_committer();
             }
             self.end_turn(turn, rest);
         }
@@ -48,10 +50,16 @@ impl Shared {
                     Readiness::Failed(_) if self.roll.phase() != Phase::Running => return Rest::None,
                     Readiness::Failed(failed) => {
                         let failed = failed.clone();
-                        self.fail_unstarted(&self.next_of(turn), failed);
+                        self.fail_unstarted(self.next_of(turn), failed);
                         continue;
                     }
                 }
+            }
+            if let Some(Err(error)) = self.committer.as_ref().map(Committer::wait_for_room) {
+                while !turn.jobs.is_empty() {
+                    self.suspend(&self.next_of(turn).record, &error);
+                }
+                return Rest::None;
             }
             if !self.roll.begin() {
                 return Rest::None;
@@ -145,11 +153,16 @@ impl Shared {
         if waiting.workers > 0 {
             return;
         }
-        let left = waiting.queue.drain();
         drop(waiting);
+        // What ended is told as such; it may dispatch more jobs.
+        if let Some(committer) = &self.committer {
+            committer.wait_until_written();
+        }
         // The phase lets nothing in meanwhile.
-        left.iter().for_each(|pending| self.abort(pending));
+        let left = self.lock().queue.drain();
+        left.into_iter().for_each(|pending| self.give_back(pending));
         let mut waiting = self.lock();
+        self.keep_for_next_start(&mut waiting);
         self.roll.set_phase(Phase::Stopped);
         let (stopped_at, graceful) = (self.config.clock.now(), waiting.graceful);
         self.bus.tell(|| Event::ExecutorStopped(ExecutorStoppedEvent { stopped_at, graceful }));

@@ -82,7 +82,7 @@ fn record(lane: &LaneKey, head: &mut Head, scope: &str, id: &str) -> StoredOpera
 }
 
 fn read_all(store: &dyn OperationStore, lane: &LaneKey) -> (Option<Head>, Vec<StoredOperation>) {
-    let head = store.head(lane).expect("a readable head").map(|head| Head::clone(&head));
+    let head = store.snapshot(lane, u64::MAX).expect("a readable head").map(|head| Head::clone(&head));
     (head, store.operations(lane, 0, usize::MAX).expect("readable operations"))
 }
 
@@ -248,7 +248,7 @@ fn race(store: &dyn OperationStore, writer: &Writer, name: &str) -> Append {
     assert!(lost.iter().all(|outcome| matches!(outcome, Err(StoreError::RevisionConflict { .. }))), "{lost:?}");
     let winner = won.pop().expect("one wins").expect("a winner appended");
     assert_eq!(won.len(), 0, "only one wins");
-    assert_eq!(store.head(&writer.lane).expect("a readable head").as_deref(), Some(&winner.head));
+    assert_eq!(store.snapshot(&writer.lane, u64::MAX).expect("a readable head").as_deref(), Some(&winner.head));
     winner
 }
 

@@ -89,7 +89,7 @@ fn a_document_whose_only_job_was_refused_is_free_for_any_model() {
     // The only worker does this after it has put back the lane of `d`.
     host.succeed(&job("other", &[add("x")]));
     host.succeed(&job_of(OTHER_MODEL, "d", &[add("b")]));
-    let head = host.store.head(&lane("d")).expect("a readable head").expect("it exists");
+    let head = host.store.snapshot(&lane("d"), u64::MAX).expect("a readable head").expect("it exists");
     assert_eq!(head.document_type.as_str(), OTHER_MODEL);
 }
 
@@ -100,7 +100,7 @@ fn a_document_that_somebody_else_created_meanwhile_keeps_its_model() {
     let elsewhere = Host::start();
     elsewhere.succeed(&job_of(OTHER_MODEL, "d", &[add("b")]));
     let stored = elsewhere.operations("d");
-    let head = elsewhere.store.head(&lane("d")).expect("readable").expect("created");
+    let head = elsewhere.store.snapshot(&lane("d"), u64::MAX).expect("readable").expect("created");
     let append = Append { lane: lane("d"), expected_revision: 0, operations: stored, head: Head::clone(&head) };
     host.store.append(append).expect("the log of the host has no such document");
     host.script.release("h");
@@ -147,7 +147,7 @@ fn of_many_who_create_a_document_one_model_wins() {
         tickets.into_iter().map(|(model, document, ticket)| (model, document, ticket.map(result))).collect();
     let mut created = BTreeSet::new();
     for (model, document, outcome) in outcomes {
-        let head = host.store.head(&lane(&format!("d{document}"))).expect("readable").expect("created");
+        let head = host.store.snapshot(&lane(&format!("d{document}")), u64::MAX).expect("readable").expect("created");
         match outcome {
             Ok(result) if result.success => {
                 assert_eq!(head.document_type.as_str(), model);

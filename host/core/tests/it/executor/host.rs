@@ -129,7 +129,7 @@ impl Host {
     }
 
     pub(crate) fn state_of(&self, document: &str, scope: &str) -> String {
-        let head = self.store.head(&lane(document)).expect("a readable head");
+        let head = self.store.snapshot(&lane(document), u64::MAX).expect("a readable head");
         let json = head.and_then(|head| head.scope(&Scope::from(scope)).map(|scope| scope.state.json.clone()));
         json.map_or_else(String::new, |json| String::from_utf8_lossy(&json).into_owned())
     }

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use reductor_core::{ActionId, Append, Head, LaneKey, MemoryStore, OperationStore, Scope, StoreError, StoredOperation};
+use reductor_core::{
+    ActionId, Append, Durability, Entry, Head, IdempotencyKey, JobId, JobQuery, JobRecord, JournaledJob, LaneKey,
+    MemoryStore, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
+};
 
 /// A memory store with two levers.
 #[derive(Default)]
@@ -26,13 +29,25 @@ impl LeveredStore {
 }
 
 impl OperationStore for LeveredStore {
-    fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, StoreError> {
-        let head = self.inner.head(lane);
+    fn durability(&self) -> Durability {
+        self.inner.durability()
+    }
+
+    fn position(&self, lane: &LaneKey) -> Result<Option<Position>, StoreError> {
+        let position = self.inner.position(lane);
         let happen = self.after_next_head.lock().expect("no test panics with the lock").take();
         if let Some(happen) = happen {
             happen();
         }
-        head
+        position
+    }
+
+    fn snapshot(&self, lane: &LaneKey, revision_max: u64) -> Result<Option<Arc<Head>>, StoreError> {
+        self.inner.snapshot(lane, revision_max)
+    }
+
+    fn commit(&self, batch: &[Entry]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        self.inner.commit(batch)
     }
 
     fn append(&self, append: Append) -> Result<(), StoreError> {
@@ -55,5 +70,41 @@ impl OperationStore for LeveredStore {
         action: &ActionId,
     ) -> Result<Option<StoredOperation>, StoreError> {
         self.inner.operation_of(lane, scope, action)
+    }
+
+    fn lanes(&self, after: Option<&LaneKey>, limit: usize) -> Result<Vec<LaneKey>, StoreError> {
+        self.inner.lanes(after, limit)
+    }
+
+    fn unfinished(&self) -> Result<Vec<JournaledJob>, StoreError> {
+        self.inner.unfinished()
+    }
+
+    fn last_order(&self) -> Result<u64, StoreError> {
+        self.inner.last_order()
+    }
+
+    fn job(&self, job: &JobId) -> Result<Option<JobRecord>, StoreError> {
+        self.inner.job(job)
+    }
+
+    fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
+        self.inner.jobs(query)
+    }
+
+    fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
+        self.inner.job_of_key(key)
+    }
+
+    fn pausing(&self) -> Result<Pausing, StoreError> {
+        self.inner.pausing()
+    }
+
+    fn check_room(&self) -> Result<(), StoreError> {
+        self.inner.check_room()
+    }
+
+    fn prune(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner.prune(now)
     }
 }

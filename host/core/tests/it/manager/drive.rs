@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use reductor_core::{
     ActionId, ApplyError, BatchRefusal, ExecutorStats, ExecutorStatus, HostFault, Job, JobErrorCode,
-    JobExecutorManagerConfig, JobId, JobMetadata, JobResult, JobStatus, NotCancelled, Phase, Reason, Stop, Submission,
-    Ticket, UnknownJob,
+    JobExecutorManagerConfig, JobId, JobMetadata, JobResult, JobStatus, NotCancelled, NotWatched, Phase, Reason, Stop,
+    Submission, Ticket,
 };
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ impl Host {
         self.manager().get_stats()
     }
 
-    pub(super) fn watch(&self, job_id: &JobId) -> Result<Ticket, UnknownJob> {
+    pub(super) fn watch(&self, job_id: &JobId) -> Result<Ticket, NotWatched> {
         self.manager().watch(job_id)
     }
 

@@ -3,7 +3,8 @@
 use std::pin::pin;
 
 use reductor_core::{
-    Event, ExecuteError, JobExecutorManagerConfig, JobId, NotCancelled, NotStarted, Phase, Refusal, StartError, Stop,
+    Event, ExecuteError, JobExecutorManagerConfig, JobId, NotCancelled, NotStarted, NotWatched, Phase, Refusal,
+    StartError, Stop, UnknownJob,
 };
 
 use super::drive::{another, cancelled, given_back, poll};
@@ -174,7 +175,8 @@ fn questions_are_answered_in_every_phase() {
             assert_eq!((status.is_running, status.uptime.is_some()), (started, started), "{phase:?}");
             assert_eq!((status.total_jobs_processed, status.active_jobs), (1, usize::from(phase == Phase::Stopping)));
             assert_eq!((host.stats().success_rate, host.stats().queue_backlog), (1.0, 0));
-            assert_eq!(host.watch(&nobody).map(drop).expect_err("unknown").0, nobody);
+            let error = host.watch(&nobody).map(drop).expect_err("unknown");
+            assert_eq!(error, NotWatched::Unknown(UnknownJob(nobody.clone())));
             assert!(matches!(host.cancel(&nobody), Err(NotCancelled::Unknown(_))));
             // The gate of one that stops is a job.
             if phase != Phase::Stopping {

@@ -109,7 +109,7 @@ fn every_job_ends_once_and_all_counts_agree() {
             match host.cancel(&ids[random.usize(number.saturating_sub(40)..=number)]) {
                 Ok(_) => cancelled += 1,
                 Err(NotCancelled::Started(_) | NotCancelled::Ended(_)) => {}
-                Err(NotCancelled::Unknown(unknown)) => panic!("{unknown}"),
+                Err(error) => panic!("{error}"),
             }
         }
     }

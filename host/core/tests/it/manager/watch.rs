@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reductor_core::{Action, Job, JobErrorCode, JobId, Json, Retention, UnknownJob, WaitCancelled};
+use reductor_core::{Action, Job, JobErrorCode, JobId, Json, NotWatched, Retention, UnknownJob, WaitCancelled};
 use tokio_util::sync::CancellationToken;
 
 use super::drive::{another, keyed, poll};
@@ -53,7 +53,7 @@ fn a_watcher_of_a_running_job_waits_for_its_end() {
 fn a_job_that_nobody_accepted_is_unknown() {
     let host = Host::start();
     let nobody = JobId::from("nobody");
-    assert_eq!(host.watch(&nobody).expect_err("unknown"), UnknownJob(nobody));
+    assert_eq!(host.watch(&nobody).expect_err("unknown"), NotWatched::Unknown(UnknownJob(nobody)));
 }
 
 #[test]

@@ -1,0 +1,118 @@
+//! Goes on where an earlier process ended.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::shared::{Pending, Shared, Waiting};
+use crate::dispatch::Lineage;
+use crate::ids::{JobId, LaneKey};
+use crate::journal::{JobRecord, JournaledJob};
+use crate::records::{Dependent, Hold, Record};
+use crate::report::Report;
+use crate::store::StoreError;
+use crate::time::Moment;
+
+impl Shared {
+    /// Puts every job of the journal that has not ended into the queue, in the order of their
+    /// acceptance: with the attempts it has had, the moment it waits for, and what it depends on.
+    pub(super) fn recover(&self) -> Result<(), StoreError> {
+        if self.committer.is_none() {
+            return Ok(());
+        }
+        let unfinished = self.log.store().unfinished()?;
+        let budgets = budgets(&unfinished);
+        let at = self.config.clock.moment();
+        let mut waiting = self.lock();
+        for journaled in unfinished {
+            let budget = budgets.get(&journaled.lineage.root).cloned();
+            self.requeue(&mut waiting, journaled, budget, at)?;
+        }
+        Ok(())
+    }
+
+    /// Queues the jobs again that were given back, for the next start; whoever watches them from
+    /// now on waits for that.
+    pub(super) fn keep_for_next_start(&self, waiting: &mut Waiting) {
+        let mut given_back = std::mem::take(&mut waiting.given_back);
+        given_back.sort_by_key(|pending| pending.record.journal.order());
+        for pending in given_back {
+            let record = pending.record.anew();
+            self.records.insert(&record);
+            let (lane, document_type) = (record.accepted.job.lane(), record.accepted.document_type.clone());
+            waiting.queue.push_beyond(lane, document_type, Pending { record, ..pending });
+        }
+    }
+
+    fn requeue(
+        &self,
+        waiting: &mut Waiting,
+        journaled: JournaledJob,
+        budget: Option<Arc<AtomicU32>>,
+        at: Moment,
+    ) -> Result<(), StoreError> {
+        let not_before = journaled.not_before;
+        let (lane, document_type) = (journaled.accepted.job.lane(), journaled.accepted.document_type.clone());
+        let pending = self.pending_of(journaled, budget, at)?;
+        self.records.insert(&pending.record);
+        let first = waiting.queue.push_beyond(lane.clone(), document_type, pending);
+        // Later jobs of the lane wait behind it.
+        if let Some(moment) = not_before.filter(|moment| first && *moment > at.now) {
+            waiting.queue.rest(&lane, at.elapsed + moment.since(at.now));
+        }
+        Ok(())
+    }
+
+    /// A job of the journal, ready to be queued.
+    pub(super) fn pending_of(
+        &self,
+        journaled: JournaledJob,
+        budget: Option<Arc<AtomicU32>>,
+        at: Moment,
+    ) -> Result<Pending, StoreError> {
+        let JournaledJob { order, accepted, accepted_at, lineage, failed_attempts, .. } = journaled;
+        let lineage = Lineage::recovered(&lineage, &accepted.job.id, budget);
+        let hold = self.hold_of(&accepted.depends_on, &accepted.job.lane(), at)?;
+        let record = Record::recovered(accepted, order, accepted_at, at);
+        let mut pending = Pending::new(record, lineage, hold);
+        if let (Some(first), Some(last)) = (failed_attempts.first(), failed_attempts.last()) {
+            pending.record.start();
+            pending.started_at = Some(at.elapsed.saturating_sub(at.now.since(first.failed_at)));
+            pending.attempts = last.attempt;
+            pending.failed_before = Some(Report::recovered(last));
+            pending.failed_attempts = failed_attempts;
+        }
+        Ok(pending)
+    }
+
+    /// What holds a job back that depends on these.
+    fn hold_of(&self, depends_on: &[JobId], lane: &LaneKey, at: Moment) -> Result<Option<Arc<Hold>>, StoreError> {
+        if depends_on.is_empty() {
+            return Ok(None);
+        }
+        let hold = Arc::new(Hold::default());
+        for dependency in depends_on {
+            if let Ok(record) = self.records.get(dependency, at.elapsed) {
+                record.hold(Dependent { lane: lane.clone(), hold: hold.clone() });
+                continue;
+            }
+            match self.log.store().job(dependency)? {
+                Some(JobRecord::Failed { result, .. }) => hold.ended_before(&result),
+                // One that is forgotten did not fail, or this job would have failed with it.
+                Some(JobRecord::Completed { .. } | JobRecord::Unfinished(_)) | None => {}
+            }
+        }
+        Ok(Some(hold))
+    }
+}
+
+/// How many more jobs each root may lead to: as the latest of its jobs was told.
+fn budgets(unfinished: &[JournaledJob]) -> HashMap<JobId, Arc<AtomicU32>> {
+    let mut left: HashMap<JobId, u32> = HashMap::new();
+    for lineage in unfinished.iter().map(|journaled| &journaled.lineage) {
+        if let Some(budget) = lineage.budget_left {
+            left.entry(lineage.root.clone()).and_modify(|left| *left = budget.min(*left)).or_insert(budget);
+        }
+    }
+    left.into_iter().map(|(root, left)| (root, Arc::new(AtomicU32::new(left)))).collect()
+}

@@ -1,0 +1,140 @@
+//! What the committer does: writes batches, and then tells the world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::committer::{Committer, Item, Then};
+use super::shared::Shared;
+use crate::store::{Entry, Pausing, StoreError};
+
+/// How often old results are looked for, to be forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(30);
+
+impl Shared {
+    /// Writes until the manager is gone and everything is written.
+    pub(super) fn write_until_closed(&self, committer: &Committer) {
+        let mut pruned_at = self.config.clock.elapsed();
+        while let Some(mut batch) = committer.next_batch(PRUNE_EVERY) {
+            let evicted = self.log.take_evicted();
+            let snapshots = evicted.into_iter().map(|(lane, head)| Entry::Snapshot { lane, head });
+            batch.extend(snapshots.map(|entry| Item { entry: Some(entry), then: Then::Nothing }));
+            self.write(committer, batch);
+            committer.batch_done();
+            self.tell_if_idle(&mut self.lock());
+            let now = self.config.clock.moment();
+            if now.elapsed.saturating_sub(pruned_at) >= PRUNE_EVERY && committer.stopped().is_none() {
+                pruned_at = now.elapsed;
+                if let Err(error) = self.log.store().prune(now.now) {
+                    tracing::warn!("old results could not be forgotten: {error}");
+                }
+            }
+        }
+    }
+
+    fn write(&self, committer: &Committer, batch: Vec<Item>) {
+        let (entries, thens): (Vec<_>, Vec<_>) = batch.into_iter().map(|item| (item.entry, item.then)).unzip();
+        // Items without an entry wait for those before them.
+        let entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        if let Some(error) = committer.stopped() {
+            return thens.into_iter().for_each(|then| self.not_written(then, &error));
+        }
+        let failed = match self.commit(&entries) {
+            Ok(()) => return self.written(&entries, thens),
+            Err(error) => error,
+        };
+        tracing::error!("the store stopped writing: {failed}");
+        self.stop_writing(committer, thens, failed);
+    }
+
+    /// Writes a batch. The manager is the only one who appends to the lanes that it runs, so an
+    /// entry that does not fit means that what it believes of the log is wrong: then nothing more
+    /// is written on top of that.
+    fn commit(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.log.store().commit(entries)?.into_iter().collect()
+    }
+
+    fn written(&self, entries: &[Entry], thens: Vec<Then>) {
+        for entry in entries {
+            if let Entry::Ended(ended) = entry
+                && let Some(append) = &ended.append
+            {
+                self.log.committed(&append.lane, append.head.revision);
+            }
+        }
+        for then in thens {
+            match then {
+                Then::Accepted { record, told } => {
+                    self.announce_available(&record.accepted.job);
+                    tell(told, Ok(()));
+                }
+                Then::Ended(end) => self.announce(*end),
+                Then::Tell(told) => tell(Some(told), Ok(())),
+                Then::Nothing => {}
+            }
+        }
+    }
+
+    /// From here on it is not known what is on the disk. Nobody who waits is told anything else,
+    /// nothing that ran ahead is served, and no job is started: the next start reads what is
+    /// there, and goes on from it.
+    fn stop_writing(&self, committer: &Committer, thens: Vec<Then>, failed: StoreError) {
+        let stopped = match failed {
+            StoreError::Stopped { .. } => failed,
+            other => StoreError::Stopped { because: other.to_string() },
+        };
+        let left = committer.stop(stopped.clone());
+        self.log.fall_back();
+        self.residents.clear();
+        let queued = self.lock().queue.drain();
+        let thens = thens.into_iter().chain(left.into_iter().map(|item| item.then));
+        thens.for_each(|then| self.not_written(then, &stopped));
+        queued.iter().for_each(|pending| self.suspend(&pending.record, &stopped));
+    }
+
+    /// Tells those who wait for what was not written, or may not have been.
+    pub(super) fn not_written(&self, then: Then, error: &StoreError) {
+        match then {
+            Then::Accepted { record, told } => {
+                tell(told, Err(error.clone()));
+                self.suspend(&record, error);
+            }
+            Then::Ended(end) => self.suspend(&end.record, error),
+            Then::Tell(told) => tell(Some(told), Err(error.clone())),
+            Then::Nothing => {}
+        }
+    }
+
+    /// Takes down whether the queue is paused, for the next start.
+    pub(super) fn journal_pausing(&self, pausing: Pausing) {
+        let Some(committer) = &self.committer else { return };
+        if let Err(error) = committer.write_now(Entry::Pausing(pausing)) {
+            tracing::warn!("the next start will not know that the queue was {pausing:?}: {error}");
+        }
+    }
+
+    /// Hands what befell a live document that had to go to the committer, so that the next load
+    /// replays little.
+    pub(super) fn wake_committer(&self) {
+        if let Some(committer) = self.committer.as_ref().filter(|_| self.log.has_evicted()) {
+            // If nothing is written any more, nothing need be snapshotted.
+            let _ = committer.push(Item { entry: None, then: Then::Nothing });
+        }
+    }
+}
+
+fn tell(told: Option<super::committer::Told>, outcome: Result<(), StoreError>) {
+    if let Some(told) = told {
+        // Whoever waited may have gone.
+        let _ = told.send(outcome);
+    }
+}
+
+/// Runs the committer's thread for as long as there is a manager.
+pub(super) fn run(shared: &Arc<Shared>) {
+    if let Some(committer) = &shared.committer {
+        shared.write_until_closed(committer);
+    }
+}
