@@ -128,7 +128,7 @@ impl Committer {
     pub(super) fn write_now(&self, entry: Entry) -> Result<(), StoreError> {
         let (told, written) = oneshot::channel();
         self.push(Item { entry: Some(entry), then: Then::Tell(told) }).map_err(|refused| refused.1)?;
-        written.blocking_recv().expect("the committer tells everybody")
+        pollster::block_on(written).expect("the committer tells everybody")
     }
 
     /// Where to wait until all that was handed over so far is durable.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
+use super::committer::{Item, Then};
 use super::shared::Shared;
 use crate::ids::{IdempotencyKey, JobId};
 use crate::job::JobStatus;
@@ -97,27 +100,22 @@ impl Shared {
             self.pending_of(JournaledJob { failed_attempts: Vec::new(), ..journaled.clone() }, None, at)?;
         pending.failed_attempts = journaled.failed_attempts.clone();
         let (record, order) = (pending.record.clone(), journaled.order);
-        {
-            let mut waiting = self.lock();
-            if waiting.queue.is_taken(&lane) {
-                return Err(NotADeadLetter::Busy(job_id.clone()));
-            }
-            let now = self.log.revision(&lane)?;
-            if now != failed_at {
-                return Err(NotADeadLetter::Overtaken { job_id: job_id.clone(), failed_at, now });
-            }
-            let document_type = journaled.accepted.document_type.clone();
-            self.records.insert(&record);
-            waiting.queue.insert(lane, document_type, pending, |other| other.record.journal.order() > order);
-            let (told, written) = tokio::sync::oneshot::channel();
-            let then = super::committer::Then::Accepted { record: record.clone(), told: Some(told) };
-            let item = super::committer::Item { entry: Some(Entry::Retried(journaled)), then };
-            committer.push(item).map_err(|refused| refused.1)?;
-            self.arrived(waiting);
-            written
+        let mut waiting = self.lock();
+        if waiting.queue.is_taken(&lane) {
+            return Err(NotADeadLetter::Busy(job_id.clone()));
         }
-        .blocking_recv()
-        .expect("the committer tells everybody")?;
+        let now = self.log.revision(&lane)?;
+        if now != failed_at {
+            return Err(NotADeadLetter::Overtaken { job_id: job_id.clone(), failed_at, now });
+        }
+        let document_type = journaled.accepted.document_type.clone();
+        let (told, written) = oneshot::channel();
+        let then = Then::Accepted { record: record.clone(), told: Some(told) };
+        committer.push(Item { entry: Some(Entry::Retried(journaled)), then }).map_err(|refused| refused.1)?;
+        self.records.insert(&record);
+        waiting.queue.insert(lane, document_type, pending, |other| other.record.journal.order() > order);
+        self.arrived(waiting);
+        pollster::block_on(written).expect("the committer tells everybody")?;
         Ok(record)
     }
 

@@ -59,7 +59,7 @@ impl Submitted {
     /// As [`Submitted::accepted`].
     pub fn accepted_blocking(self) -> Result<Ticket, Refusal> {
         if let Some(written) = self.written {
-            written.blocking_recv().expect("the committer tells everybody")?;
+            pollster::block_on(written).expect("the committer tells everybody")?;
         }
         Ok(self.ticket)
     }

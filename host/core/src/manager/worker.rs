@@ -166,8 +166,9 @@ impl Shared {
         self.roll.set_phase(Phase::Stopped);
         let (stopped_at, graceful) = (self.config.clock.now(), waiting.graceful);
         self.bus.tell(|| Event::ExecutorStopped(ExecutorStoppedEvent { stopped_at, graceful }));
-        self.tell_if_idle(&mut waiting);
-        for waits in std::mem::take(&mut waiting.stopped) {
+        // Whoever waited for that, too: no job will end before the next start.
+        let idle = std::mem::take(&mut waiting.idle);
+        for waits in std::mem::take(&mut waiting.stopped).into_iter().chain(idle) {
             // Whoever waited may have gone.
             let _ = waits.send(());
         }
