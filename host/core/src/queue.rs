@@ -25,6 +25,10 @@ pub struct Queue<K, J> {
     resting: BTreeSet<(Duration, LaneKey)>,
     /// Lanes whose turn came while enough lanes of their kind were taken.
     parked: HashMap<K, VecDeque<LaneKey>>,
+    /// The kinds that are blocked, and their lanes that wait for nothing else.
+    blocked: HashMap<K, VecDeque<LaneKey>>,
+    /// How many lanes are held.
+    held: usize,
     /// How many lanes of each kind are taken.
     taken: HashMap<K, usize>,
     depth: usize,
@@ -46,6 +50,8 @@ enum LaneState {
     Resting(Duration),
     /// In `parked`.
     Parked,
+    /// In `blocked`.
+    Blocked,
     /// Until [`Queue::wake`].
     Held,
     /// With a worker.
@@ -108,6 +114,8 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
             ready: VecDeque::new(),
             resting: BTreeSet::new(),
             parked: HashMap::new(),
+            blocked: HashMap::new(),
+            held: 0,
             taken: HashMap::new(),
             depth: 0,
             depth_max,
@@ -169,9 +177,9 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
                 false
             }
             Entry::Vacant(entry) => {
-                self.ready.push_back(entry.key().clone());
-                entry.insert(Lane { kind, jobs: VecDeque::from([job]), state: LaneState::Ready });
-                true
+                let key = entry.key().clone();
+                let lane = entry.insert(Lane { kind, jobs: VecDeque::from([job]), state: LaneState::Ready });
+                line_up(&mut self.ready, &mut self.blocked, key, lane)
             }
         }
     }
@@ -242,14 +250,16 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
             self.lanes.remove(&turn.lane);
         } else {
             match rest {
-                Rest::Until(moment) => {
+                Rest::Until(moment) if !self.blocked.contains_key(&kind) => {
                     lane.state = LaneState::Resting(moment);
                     self.resting.insert((moment, turn.lane));
                 }
-                Rest::Held if !woken => lane.state = LaneState::Held,
-                Rest::None | Rest::Held => {
-                    lane.state = LaneState::Ready;
-                    self.ready.push_back(turn.lane);
+                Rest::Held if !woken => {
+                    lane.state = LaneState::Held;
+                    self.held += 1;
+                }
+                Rest::None | Rest::Until(_) | Rest::Held => {
+                    line_up(&mut self.ready, &mut self.blocked, turn.lane, lane);
                 }
             }
         }
@@ -262,15 +272,14 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         let Some(found) = self.lanes.get_mut(lane) else { return false };
         match found.state {
             LaneState::Held => {
-                found.state = LaneState::Ready;
-                self.ready.push_back(lane.clone());
-                true
+                self.held -= 1;
+                line_up(&mut self.ready, &mut self.blocked, lane.clone(), found)
             }
             LaneState::Taken { .. } => {
                 found.state = LaneState::Taken { woken: true };
                 false
             }
-            LaneState::Ready | LaneState::Resting(_) | LaneState::Parked => false,
+            LaneState::Ready | LaneState::Resting(_) | LaneState::Parked | LaneState::Blocked => false,
         }
     }
 
@@ -302,10 +311,52 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
             LaneState::Resting(moment) => {
                 self.resting.remove(&(moment, lane.clone()));
             }
-            LaneState::Held => {}
+            LaneState::Blocked => {
+                self.blocked.values_mut().for_each(|blocked| blocked.retain(|blocked| blocked != lane));
+            }
+            LaneState::Held => self.held -= 1,
         }
         self.lanes.remove(lane);
         Some((job, false))
+    }
+
+    /// Lets no lane of this kind take a turn until [`Queue::unblock`]. Turns that were taken go on.
+    ///
+    /// Takes time in proportion to the lanes that wait.
+    pub fn block(&mut self, kind: K) {
+        if self.blocked.contains_key(&kind) {
+            return;
+        }
+        let is_kind = |key: &LaneKey| self.lanes.get(key).is_some_and(|lane| lane.kind == kind);
+        let mut waiting: VecDeque<LaneKey> = self.ready.iter().filter(|key| is_kind(key)).cloned().collect();
+        self.ready.retain(|key| !is_kind(key));
+        waiting.extend(self.parked.remove(&kind).unwrap_or_default());
+        waiting.extend(self.resting.iter().map(|(_, key)| key).filter(|key| is_kind(key)).cloned());
+        self.resting.retain(|(_, key)| !is_kind(key));
+        for key in &waiting {
+            self.lanes.get_mut(key).expect("a waiting lane has jobs").state = LaneState::Blocked;
+        }
+        self.blocked.insert(kind, waiting);
+    }
+
+    /// Lets lanes of this kind take turns again, also those that rested when they were blocked.
+    /// Says whether there is a new turn to take.
+    pub fn unblock(&mut self, kind: &K) -> bool {
+        let waiting = self.blocked.remove(kind).unwrap_or_default();
+        for key in &waiting {
+            self.lanes.get_mut(key).expect("a blocked lane has jobs").state = LaneState::Ready;
+        }
+        let any = !waiting.is_empty();
+        self.ready.extend(waiting);
+        any
+    }
+
+    /// Whether there are jobs that end some time even if no kind is ever unblocked. A lane that is
+    /// held while others are blocked may wait for one of those, so it does not count then.
+    pub fn goes_on(&self) -> bool {
+        let blocked: usize = self.blocked.values().map(VecDeque::len).sum();
+        let stuck = if blocked == 0 { 0 } else { blocked + self.held };
+        self.lanes.len() > stuck
     }
 
     /// Whether there are no jobs: none waits, and no turn was taken that was not put back.
@@ -329,11 +380,14 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         self.resting.first().map(|(moment, _)| *moment)
     }
 
-    /// Takes every job out, in no particular order of lanes. Taken lanes stay taken.
+    /// Takes every job out, in no particular order of lanes. Taken lanes stay taken, and blocked
+    /// kinds blocked.
     pub fn drain(&mut self) -> Vec<J> {
         self.ready.clear();
         self.resting.clear();
         self.parked.clear();
+        self.blocked.values_mut().for_each(VecDeque::clear);
+        self.held = 0;
         self.depth = 0;
         let jobs = self.lanes.values_mut().flat_map(|lane| lane.jobs.drain(..)).collect();
         self.lanes.retain(|_, lane| matches!(lane.state, LaneState::Taken { .. }));
@@ -379,5 +433,27 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
 
     fn taken_of(&self, kind: &K) -> usize {
         self.taken.get(kind).copied().unwrap_or_default()
+    }
+}
+
+/// Lets a lane take its turn after the others, or when its kind is unblocked. Says whether it may
+/// now.
+fn line_up<K: Eq + Hash, J>(
+    ready: &mut VecDeque<LaneKey>,
+    blocked: &mut HashMap<K, VecDeque<LaneKey>>,
+    key: LaneKey,
+    lane: &mut Lane<K, J>,
+) -> bool {
+    match blocked.get_mut(&lane.kind) {
+        Some(waiting) => {
+            lane.state = LaneState::Blocked;
+            waiting.push_back(key);
+            false
+        }
+        None => {
+            lane.state = LaneState::Ready;
+            ready.push_back(key);
+            true
+        }
     }
 }

@@ -37,6 +37,8 @@ struct Model {
     ready: Vec<LaneKey>,
     resting: Vec<(Duration, LaneKey)>,
     parked: Vec<LaneKey>,
+    blocked: Vec<LaneKey>,
+    blocked_kinds: Vec<Kind>,
     held: Vec<LaneKey>,
     taken: Vec<LaneKey>,
     /// Those of `taken` that were woken.
@@ -74,9 +76,52 @@ impl Model {
         let new = self.kind(lane).is_none();
         if new {
             self.kinds.push((lane.clone(), kind));
-            self.ready.push(lane.clone());
         }
-        new
+        new && self.line_up(lane)
+    }
+
+    fn line_up(&mut self, lane: &LaneKey) -> bool {
+        let blocked = self.is_blocked(lane);
+        if blocked { &mut self.blocked } else { &mut self.ready }.push(lane.clone());
+        !blocked
+    }
+
+    fn is_blocked(&self, lane: &LaneKey) -> bool {
+        self.kind(lane).is_some_and(|kind| self.blocked_kinds.contains(kind))
+    }
+
+    fn block(&mut self, kind: Kind) {
+        if self.blocked_kinds.contains(&kind) {
+            return;
+        }
+        self.blocked_kinds.push(kind);
+        self.resting.sort();
+        let resting: Vec<_> = self.resting.iter().map(|(_, lane)| lane.clone()).collect();
+        for lane in [self.ready.clone(), self.parked.clone(), resting].concat() {
+            if self.kind(&lane) == Some(&kind) {
+                self.ready.retain(|known| *known != lane);
+                self.parked.retain(|known| *known != lane);
+                self.resting.retain(|(_, known)| *known != lane);
+                self.blocked.push(lane);
+            }
+        }
+    }
+
+    fn unblock(&mut self, kind: Kind) -> bool {
+        self.blocked_kinds.retain(|known| *known != kind);
+        let (free, blocked): (Vec<_>, Vec<_>) =
+            self.blocked.drain(..).partition(|lane| self.kinds.contains(&(lane.clone(), kind)));
+        self.blocked = blocked;
+        self.ready.extend(free.iter().cloned());
+        !free.is_empty()
+    }
+
+    fn goes_on(&self) -> bool {
+        let moves = !self.ready.is_empty()
+            || !self.resting.is_empty()
+            || !self.parked.is_empty()
+            || !self.taken.is_empty();
+        moves || (!self.held.is_empty() && self.blocked.is_empty())
     }
 
     fn has_turn(&self) -> bool {
@@ -126,9 +171,11 @@ impl Model {
         self.waiting.splice(0..0, undone.iter().map(|job| (lane.clone(), *job)));
         match rest {
             _ if !self.has_jobs(lane) => self.kinds.retain(|(known, _)| known != lane),
-            Rest::Until(moment) => self.resting.push((moment, lane.clone())),
+            Rest::Until(moment) if !self.is_blocked(lane) => self.resting.push((moment, lane.clone())),
             Rest::Held if !woken => self.held.push(lane.clone()),
-            Rest::None | Rest::Held => self.ready.push(lane.clone()),
+            Rest::None | Rest::Until(_) | Rest::Held => {
+                self.line_up(lane);
+            }
         }
         if let Some(at) = self.parked.iter().position(|parked| self.kind(parked) == Some(&kind)) {
             self.ready.push(self.parked.remove(at));
@@ -142,9 +189,8 @@ impl Model {
         let held = self.held.contains(lane);
         if held {
             self.held.retain(|held| held != lane);
-            self.ready.push(lane.clone());
         }
-        held
+        held && self.line_up(lane)
     }
 
     fn remove(&mut self, lane: &LaneKey, job: Job) -> Option<(Job, bool)> {
@@ -155,7 +201,7 @@ impl Model {
             return Some((job, new_turn));
         }
         if !self.taken.contains(lane) {
-            for lanes in [&mut self.ready, &mut self.parked, &mut self.held] {
+            for lanes in [&mut self.ready, &mut self.parked, &mut self.held, &mut self.blocked] {
                 lanes.retain(|known| known != lane);
             }
             self.resting.retain(|(_, known)| known != lane);
@@ -165,7 +211,7 @@ impl Model {
     }
 
     fn drain(&mut self) -> Vec<Job> {
-        for lanes in [&mut self.ready, &mut self.parked, &mut self.held] {
+        for lanes in [&mut self.ready, &mut self.parked, &mut self.held, &mut self.blocked] {
             lanes.clear();
         }
         self.resting.clear();
@@ -183,6 +229,8 @@ enum Step {
     Wake { lane: u8 },
     Remove { lane: u8, ago: u32 },
     KeepShort { b_max: usize },
+    Block { kind: Kind },
+    Unblock { kind: Kind },
     Advance { ms: u64 },
     Drain,
 }
@@ -205,6 +253,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..6_u8).prop_map(|lane| Step::Wake { lane }),
         2 => (0..6_u8, 0..8_u32).prop_map(|(lane, ago)| Step::Remove { lane, ago }),
         1 => (0..3_usize).prop_map(|b_max| Step::KeepShort { b_max }),
+        1 => kind().prop_map(|kind| Step::Block { kind }),
+        2 => kind().prop_map(|kind| Step::Unblock { kind }),
         2 => (0..15_u64).prop_map(|ms| Step::Advance { ms }),
         1 => Just(Step::Drain),
     ]
@@ -246,6 +296,11 @@ impl Pair {
                 assert_eq!(self.queue.remove(&lane(number), |waiting| *waiting == job), expected);
             }
             Step::KeepShort { b_max } => self.model.b_max = b_max,
+            Step::Block { kind } => {
+                self.model.block(kind);
+                self.queue.block(kind);
+            }
+            Step::Unblock { kind } => assert_eq!(self.queue.unblock(&kind), self.model.unblock(kind)),
             Step::Take { jobs_max } => {
                 let turn = self.queue.take(self.model.now, few(jobs_max), may_take(self.model.b_max));
                 let seen = turn.as_ref().map(|turn| (turn.lane.clone(), Vec::from(turn.jobs.clone())));
@@ -276,6 +331,7 @@ impl Pair {
         assert_eq!(self.queue.depth(), self.model.waiting.len());
         assert_eq!(self.queue.has_turn(may_take(self.model.b_max)), self.model.has_turn());
         assert_eq!(self.queue.has_passed_over(), !self.model.parked.is_empty());
+        assert_eq!(self.queue.goes_on(), self.model.goes_on());
         assert_eq!(self.queue.next_wake(), self.model.resting.iter().map(|(moment, _)| *moment).min());
         for number in 0..6 {
             assert_eq!(self.queue.kind(&lane(number)), self.model.kind(&lane(number)));
@@ -410,4 +466,23 @@ fn a_turn_has_fewer_jobs_while_other_lanes_wait() {
     assert_eq!(queue.take(ms(0), jobs_max, may_take(1)).expect("ready").jobs, [0, 1]);
     assert_eq!(queue.take(ms(0), jobs_max, may_take(1)).expect("ready").jobs, [4]);
     assert_eq!(self::queue("aaaa").take(ms(0), jobs_max, may_take(1)).expect("ready").jobs, [0, 1, 2]);
+}
+
+#[test]
+fn lanes_of_a_blocked_kind_wait_and_others_have_their_turns() {
+    let mut queue = Queue::new(DEPTH_MAX);
+    for (job, (name, kind)) in (0..).zip([(b'a', 'b'), (b'b', 'a'), (b'c', 'b')]) {
+        queue.push(lane(name), kind, job).expect("room");
+    }
+    queue.block('b');
+    assert_eq!(queue.push(lane(b'd'), 'b', 3), Ok(false), "there is no turn to take");
+    let (job, turn) = take(&mut queue, ms(0));
+    assert_eq!(job, 1);
+    assert!(queue.goes_on(), "a turn was taken");
+    queue.put_back(done(turn), Rest::None);
+    assert!(queue.take(ms(9_999), few(1), may_take(1)).is_none());
+    assert!(!queue.goes_on() && !queue.is_empty());
+    assert!(queue.unblock(&'b'));
+    let order: Vec<_> = (0..3).map(|_| queue.take(ms(0), few(1), may_take(9)).expect("free").jobs[0]).collect();
+    assert_eq!(order, [0, 2, 3]);
 }
