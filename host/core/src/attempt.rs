@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::action::{Action, Operation, StoredOperation};
+use crate::audit::Auditor;
 use crate::dispatch::{Lineage, Targets};
 use crate::failure::{ApplyError, AttemptError, HostFault};
 use crate::grants::DispatchGrants;
@@ -31,6 +32,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) grants: &'a DispatchGrants,
     pub(crate) log: &'a Log,
     pub(crate) residents: &'a Residents,
+    pub(crate) auditor: &'a Auditor,
 }
 
 /// A job that was applied. Where the log takes appends at once, it is committed; else it is when
@@ -63,7 +65,7 @@ impl Attempt<'_> {
         let keeps = match &result {
             Ok(_) | Err(AttemptError::Position { .. } | AttemptError::Hash { .. }) => true,
             Err(AttemptError::Apply { error, .. }) => matches!(error, ApplyError::Rejected { .. }),
-            Err(AttemptError::Store(_)) => false,
+            Err(AttemptError::Store(_) | AttemptError::Diverged(_)) => false,
         };
         if !keeps {
             *slot = None;
@@ -74,6 +76,7 @@ impl Attempt<'_> {
     fn apply_all(&self, resident: &mut Resident, call: &mut Call<'_>) -> Result<Applied, AttemptError> {
         let job = &self.accepted.job;
         let mut draft = Draft::begin(self.lane, &resident.head, self.reducer.plugin(), job);
+        let mut audit = self.auditor.begin(resident, self.residents, call);
         for (position, action) in job.actions.iter().enumerate() {
             if let Some(existing) = self.applied_before(action, position)? {
                 draft.repeat(existing);
@@ -84,14 +87,16 @@ impl Attempt<'_> {
             call.check_time().map_err(failed)?;
             // From here on the live document may have moved, whatever comes of it.
             resident.ahead = true;
-            let state = resident.live.apply(action, call).map_err(failed)?;
-            let operation = draft.record(action, state);
+            let applied = resident.live.apply(action, call);
             let requests = call.outbox.take();
+            audit.follow(position, action, &applied, &requests)?;
+            let operation = draft.record(action, applied.map_err(failed)?);
             if !requests.is_empty() {
                 let planned = self.targets(call.limits).plan(requests, job, operation, self.lineage.depth);
                 draft.dispatched.extend(planned.map_err(failed)?);
             }
         }
+        audit.finish(resident, &draft.head, call)?;
         draft.check_resulting_hash(job)?;
         self.commit(draft, resident, call.limits)
     }

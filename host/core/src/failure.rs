@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::divergence::Divergence;
 use crate::history::HistoryError;
 use crate::store::StoreError;
 
@@ -111,6 +112,8 @@ pub enum Reason {
     AbiMismatch,
     /// It called `exit`.
     Exit,
+    /// It did something else on a fresh instance: it is not pure. Nothing of the job was committed.
+    Diverged,
     /// A job that it depends on failed. Its code is that job's.
     DependencyFailed,
     /// It was cancelled before it started. Its code is `GRACEFUL_ABORT`.
@@ -120,7 +123,7 @@ pub enum Reason {
 impl Reason {
     /// Whether the same action on the same state fails in the same way again.
     pub fn deterministic(self) -> bool {
-        !matches!(self, Self::Timeout | Self::DependencyFailed | Self::Cancelled)
+        !matches!(self, Self::Timeout | Self::Diverged | Self::DependencyFailed | Self::Cancelled)
     }
 
     /// The name on the wire, such as `fuel-exhausted`.
@@ -138,6 +141,7 @@ impl Reason {
             Self::InvalidOutput => "invalid-output",
             Self::AbiMismatch => "abi-mismatch",
             Self::Exit => "exit",
+            Self::Diverged => "diverged",
             Self::DependencyFailed => "dependency-failed",
             Self::Cancelled => "cancelled",
         }
@@ -250,6 +254,8 @@ pub(crate) enum AttemptError {
     Hash { action: Option<usize>, expected: String, found: String },
     /// The log could not be read or written.
     Store(StoreError),
+    /// A fresh instance did something else.
+    Diverged(Box<Divergence>),
 }
 
 impl From<HistoryError> for AttemptError {

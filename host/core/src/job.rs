@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Operation};
+use crate::divergence::Divergence;
 use crate::failure::{Frame, JobErrorCode, PanicNote, Reason};
 use crate::ids::{Branch, DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey, OperationId, Scope, StateHash};
 use crate::plugin::PluginRef;
@@ -193,6 +194,9 @@ pub struct JobMetadata {
     /// Where a trap happened, innermost call first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backtrace: Option<Vec<Frame>>,
+    /// How a fresh instance differed, where that is what failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<Box<Divergence>>,
 }
 
 /// Where a dispatched job came from.

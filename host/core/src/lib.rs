@@ -53,7 +53,9 @@
 
 mod action;
 mod attempt;
+mod audit;
 mod dispatch;
+mod divergence;
 mod event;
 mod failure;
 mod grants;
@@ -70,6 +72,7 @@ mod memory_journal;
 mod memory_store;
 mod native;
 mod plugin;
+mod quarantine;
 mod queue;
 mod records;
 mod reducer;
@@ -84,6 +87,8 @@ mod suspects;
 mod time;
 
 pub use action::{Action, ActionContext, ActionSigner, Operation, SignerApp, SignerUser, StoredOperation};
+pub use audit::{AuditBudget, AuditPolicy, AuditStats, OnDivergence};
+pub use divergence::{Divergence, DivergenceKind, Evidence, Hint};
 pub use event::{
     Event, EventBus, ExecutorStartedEvent, ExecutorStoppedEvent, JobAvailableEvent, JobCompletedEvent, JobFailedEvent,
     JobRetryEvent, JobStartedEvent, Received, Subscription,
@@ -111,6 +116,7 @@ pub use manager::{
 pub use memory_store::MemoryStore;
 pub use native::NativeReducer;
 pub use plugin::{ActionSchema, Manifest, PluginRef};
+pub use quarantine::Quarantine;
 pub use queue::{JobsMax, NotQueued, Queue, Rest, Turn};
 pub use records::{NotCancelled, Retention, UnknownJob};
 pub use reducer::{Call, DispatchRequest, LiveDocument, Outbox, Reducer, ScopeState};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::divergence::Divergence;
 use crate::failure::{ApplyError, AttemptError, GuestFailure, JobError, JobErrorCode, Reason};
 use crate::ids::JobId;
 use crate::job::{Job, JobMetadata};
@@ -26,6 +27,7 @@ struct Details {
     rejection_code: Option<String>,
     failure: Option<Box<GuestFailure>>,
     failed_dependency: Option<JobId>,
+    divergence: Option<Box<Divergence>>,
 }
 
 impl Report {
@@ -42,6 +44,17 @@ impl Report {
             }
             AttemptError::Position { action, message } => Self::at(action, RebaseFailed, &message),
             AttemptError::Store(error) => Self::plain(IoError, error.to_string()),
+            AttemptError::Diverged(divergence) => {
+                let action = Some(divergence.action_index);
+                let name = Reason::Diverged.name();
+                let mut report = Self::plain(
+                    LibraryError,
+                    format!("{plugin} failed ({name}) in {}: {divergence}", place(job, action)),
+                );
+                report.fault.reason = Some(Reason::Diverged);
+                report.details = Details { action, divergence: Some(divergence), ..Details::default() };
+                report
+            }
             AttemptError::Apply { error: ApplyError::Host(fault), .. } => Self::plain(IoError, fault.to_string()),
             AttemptError::Apply { error: ApplyError::Interrupted, .. } => Self::aborted(),
             AttemptError::Apply { action, error: ApplyError::Rejected { code, message } } => {
@@ -123,6 +136,11 @@ impl Report {
         }
     }
 
+    /// How a fresh instance differed, if that is what failed.
+    pub(crate) fn divergence(&self) -> Option<&Divergence> {
+        self.details.divergence.as_deref()
+    }
+
     /// Adds what is known of the failure to the metadata of the job's result.
     pub(crate) fn fill(self, metadata: &mut JobMetadata, deterministic: bool) {
         metadata.reason = self.fault.reason;
@@ -130,6 +148,7 @@ impl Report {
         metadata.failed_dependency = self.details.failed_dependency;
         metadata.rejection_code = self.details.rejection_code;
         metadata.action_index = self.details.action;
+        metadata.divergence = self.details.divergence;
         if let Some(failure) = self.details.failure {
             metadata.trap = failure.trap;
             metadata.panic = failure.panic;

@@ -46,7 +46,8 @@ pub(crate) fn decide(fault: &Fault, before: Option<&Fault>, attempts: u32, polic
     let repeated = before == Some(fault) && fault.reason.is_some_and(Reason::deterministic);
     let may_help = match fault.code {
         SignatureInvalid | Unauthorized | HashMismatch | RebaseFailed | GracefulAbort => false,
-        LibraryError => fault.reason != Some(Reason::Rejected) && !repeated,
+        // An impure reducer may get through a second audit, with the wrong state.
+        LibraryError => !matches!(fault.reason, Some(Reason::Rejected | Reason::Diverged)) && !repeated,
         IoError => true,
     };
     if may_help && attempts <= policy.retries_max {
@@ -85,6 +86,8 @@ mod tests {
         for code in [SignatureInvalid, Unauthorized, HashMismatch, RebaseFailed, GracefulAbort] {
             assert!(matches!(decide(&fault(code, None), None, 1, POLICY), Verdict::GiveUp { .. }), "{code:?}");
         }
+        let diverged = fault(LibraryError, Some(Reason::Diverged));
+        assert_eq!(decide(&diverged, None, 1, POLICY), Verdict::GiveUp { deterministic: false });
         let rejected = fault(LibraryError, Some(Reason::Rejected));
         assert_eq!(decide(&rejected, None, 1, POLICY), Verdict::GiveUp { deterministic: true });
     }

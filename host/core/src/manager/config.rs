@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::audit::{AuditPolicy, OnDivergence};
 use crate::grants::DispatchGrants;
 use crate::job::{JobExecutionConfig, JobExecutorManagerConfig};
 use crate::limits::Limits;
@@ -25,6 +26,10 @@ pub struct ExecutorConfig {
     pub residents: ResidentBudget,
     /// How long results are kept for [`watch`](crate::JobExecutorManager::watch).
     pub retention: Retention,
+    /// Which jobs are executed a second time, to see whether their reducers are pure.
+    pub audit: AuditPolicy,
+    /// What becomes of a plugin that is not.
+    pub on_divergence: OnDivergence,
     /// What tells the time.
     pub clock: Clock,
 }
@@ -38,6 +43,8 @@ impl Default for ExecutorConfig {
             grants: DispatchGrants::none(),
             residents: ResidentBudget::default(),
             retention: Retention::default(),
+            audit: AuditPolicy::default(),
+            on_divergence: OnDivergence::default(),
             clock: Clock::system(),
         }
     }

@@ -92,6 +92,7 @@ impl Shared {
             grants: &self.config.grants,
             log: &self.log,
             residents: &self.residents,
+            auditor: &self.auditor,
         };
         let result = guarded(&attempt, slot, &mut call);
         let ran = Ran { plugin: Some(plugin.clone()), fuel_consumed: call.fuel_consumed };
@@ -158,6 +159,9 @@ impl Shared {
         }
         if let (Some(Reason::Timeout), Some(plugin)) = (report.fault.reason, &ran.plugin) {
             self.suspects.timed_out(plugin, at.elapsed);
+        }
+        if let (Some(divergence), Some(plugin)) = (report.divergence(), &ran.plugin) {
+            self.answer_divergence(&pending.record, plugin, divergence, &report.error);
         }
         let before = pending.failed_before.as_ref().map(|before: &Report| -> &Fault { &before.fault });
         let policy = run.defaults.retry(&pending.record.accepted.config.unwrap_or_default());

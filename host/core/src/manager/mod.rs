@@ -6,6 +6,7 @@ mod doorbell;
 mod intake;
 mod journey;
 mod letters;
+mod outcast;
 mod recovery;
 mod shared;
 mod sync;
@@ -14,7 +15,7 @@ mod worker;
 mod writing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,11 +28,13 @@ pub use self::letters::NotADeadLetter;
 pub use self::ticket::{ExecuteError, Submitted, Ticket, WaitCancelled};
 
 use self::shared::{Run, Shared, Waiting};
+use crate::audit::AuditStats;
 use crate::event::{Event, EventBus, ExecutorStartedEvent};
 use crate::history::{self, HistoryError};
 use crate::ids::{JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobExecutorManagerConfig, JobResult};
 use crate::journal::{JobQuery, JobRecord};
+use crate::quarantine::Quarantine;
 use crate::records::{NotCancelled, UnknownJob};
 use crate::reducer::Call;
 use crate::registry::Reducers;
@@ -135,8 +138,9 @@ impl JobExecutorManager {
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::new(config, reducers, store, bus)?);
         shared.recover()?;
-        let listener = Arc::downgrade(&shared);
-        shared.bus.listen(listener);
+        let listener: Weak<Shared> = Arc::downgrade(&shared);
+        shared.bus.listen(listener.clone());
+        shared.reducers.listen(listener);
         let writer = match &shared.committer {
             None => None,
             Some(_) => Some(spawn_writer(&shared)?),
@@ -202,7 +206,8 @@ impl JobExecutorManager {
     }
 
     /// Waits until every job has ended that is queued, those included that are dispatched and
-    /// retried meanwhile. Returns at once from a manager that is stopped.
+    /// retried meanwhile. Jobs that wait for a plugin in [quarantine](Self::quarantined), and those
+    /// that depend on them, are not waited for. Returns at once from a manager that is stopped.
     pub async fn wait_until_idle(&self) {
         let idle = {
             let mut waiting = self.shared.lock();
@@ -406,6 +411,23 @@ impl JobExecutorManager {
     /// Where the host's events can be subscribed to.
     pub fn events(&self) -> &EventBus {
         &self.shared.bus
+    }
+
+    /// The plugin revisions in quarantine, the latest last. Jobs for their models are accepted, and
+    /// wait until another revision serves the model or this one is [released](Self::release).
+    pub fn quarantined(&self) -> Vec<Quarantine> {
+        self.shared.quarantines.list()
+    }
+
+    /// Lets revisions with this digest run again, and returns why they did not. Jobs that waited
+    /// for them go on.
+    pub fn release(&self, digest: &str) -> Vec<Quarantine> {
+        self.shared.release_from_quarantine(digest)
+    }
+
+    /// What audits have found and taken so far.
+    pub fn audit_stats(&self) -> AuditStats {
+        self.shared.auditor.stats()
     }
 
     /// How many live documents lie idle, and how many bytes they take.

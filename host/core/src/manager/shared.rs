@@ -9,12 +9,14 @@ use tokio::sync::oneshot;
 use super::committer::Committer;
 use super::config::{Defaults, ExecutorConfig};
 use super::doorbell::{Doorbell, Guard};
+use crate::audit::Auditor;
 use crate::dispatch::Lineage;
 use crate::event::{EventBus, JobListener};
 use crate::ids::DocumentType;
 use crate::job::JobExecutorManagerConfig;
 use crate::journal::FailedAttempt;
 use crate::log::Log;
+use crate::quarantine::Quarantines;
 use crate::queue::Queue;
 use crate::records::{Hold, Record, Records};
 use crate::registry::Reducers;
@@ -40,6 +42,10 @@ pub(super) struct Shared {
     /// wait misses the change.
     pub(super) roll: Roll,
     pub(super) suspects: Suspects,
+    /// The queue's lock is held while it changes, so that the models blocked there are those whose
+    /// serving revisions are here.
+    pub(super) quarantines: Quarantines,
+    pub(super) auditor: Auditor,
     pub(super) waiting: Doorbell<Waiting>,
     /// Whether a lane waits for its turn, as far as the last worker at the queue saw.
     pub(super) others_wait: AtomicBool,
@@ -106,6 +112,8 @@ impl Shared {
             records: Records::new(config.retention),
             roll: Roll::new(),
             suspects: Suspects::default(),
+            quarantines: Quarantines::default(),
+            auditor: Auditor::new(config.audit),
             waiting: Doorbell::new(Waiting {
                 queue: Queue::new(config.limits.queue_depth_max),
                 given_back: Vec::new(),
@@ -125,12 +133,13 @@ impl Shared {
         self.waiting.lock()
     }
 
-    /// Whether there are no jobs: none waits, none runs, and the end of none is being written.
+    /// Whether there are no jobs that go on: none waits for a worker, none runs, and the end of none
+    /// is being written.
     pub(super) fn is_idle(&self, waiting: &Waiting) -> bool {
-        waiting.queue.is_empty() && !self.committer.as_ref().is_some_and(Committer::is_busy)
+        !waiting.queue.goes_on() && !self.committer.as_ref().is_some_and(Committer::is_busy)
     }
 
-    /// Tells those who wait for it that there are no jobs, if there are none.
+    /// Tells those who wait for it that there are no jobs, if there are none that go on.
     pub(super) fn tell_if_idle(&self, waiting: &mut Guard<'_, Waiting>) {
         if !self.is_idle(waiting) {
             return;

@@ -22,9 +22,13 @@ const TURN_TIME_MAX: Duration = Duration::from_millis(2);
 impl Shared {
     /// Takes turns until the manager stops. The last worker of a run ends it.
     pub(super) fn work_until_stopped(&self, run: &Run) {
+        let mut timesheet = self.auditor.timesheet();
         while let Some(mut turn) = self.next_turn(run) {
+            let (began, jobs) = (Instant::now(), turn.jobs.len());
+            let document_type = turn.jobs[0].record.accepted.document_type.clone();
             let mut resident = self.residents.take(&turn.lane);
-            let rest = self.work_on(run, &mut turn, &mut resident);
+            let rest = self.work_on(run, &mut turn, &mut resident, began);
+            timesheet.note(&document_type, began, jobs.saturating_sub(turn.jobs.len()));
             if let Some(resident) = resident {
                 self.log.evict(self.residents.keep(&turn.lane, resident));
                 self.wake_committer();
@@ -35,10 +39,14 @@ impl Shared {
     }
 
     /// Executes the turn's jobs, as far as they may start and the lane may keep its worker.
-    fn work_on(&self, run: &Run, turn: &mut Turn<Pending>, resident: &mut Option<Resident>) -> Rest {
-        let (began, mut done) = (Instant::now(), 0);
+    fn work_on(&self, run: &Run, turn: &mut Turn<Pending>, resident: &mut Option<Resident>, began: Instant) -> Rest {
+        let mut done = 0;
         loop {
             let Some(next) = turn.jobs.front() else { return Rest::None };
+            // Another lane's worker may have found the plugin out during this turn.
+            if self.quarantines.hold(&next.record.accepted.document_type, &self.reducers) {
+                return Rest::None;
+            }
             if let Some(hold) = &next.hold
                 && !next.record.has_ended()
             {

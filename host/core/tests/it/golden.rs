@@ -13,10 +13,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Every file there is, so that one that no test reads any more is noticed.
-const FILES: [&str; 27] = [
+const FILES: [&str; 29] = [
     "action",
     "action-smallest",
+    "audit-stats",
     "causation",
+    "divergence",
     "event-executor-started",
     "event-executor-stopped",
     "event-job-available",
@@ -166,6 +168,7 @@ fn reasons_are_spelled_as_they_are_named() {
         InvalidOutput,
         AbiMismatch,
         Exit,
+        Diverged,
         DependencyFailed,
         Cancelled,
     ];
@@ -173,6 +176,23 @@ fn reasons_are_spelled_as_they_are_named() {
     for reason in all {
         assert_eq!(serde_json::to_value(reason).expect("a string"), reason.name());
     }
+}
+
+#[test]
+fn what_audits_find() {
+    written_and_read("divergence", &divergence());
+    let stats = AuditStats {
+        audited: 12,
+        diverged: 1,
+        inconclusive: 2,
+        working_ms: Span { us: 2_000_500 },
+        auditing_ms: Span { us: 19_000 },
+    };
+    written_and_read("audit-stats", &stats);
+    let Some(metadata) = failure().metadata else { unreachable!("a failure has metadata") };
+    let with = JobMetadata { divergence: Some(Box::new(divergence())), ..metadata };
+    let text = serde_json::to_string(&with).expect("every noun has a JSON form");
+    assert_eq!(serde_json::from_str::<JobMetadata>(&text).expect("what was written can be read"), with);
 }
 
 #[test]
@@ -405,6 +425,23 @@ fn job_error() -> JobError {
     JobError {
         error_code: JobErrorCode::LibraryError,
         error_message: "example/counter v2 failed (trap) in actions[0] `INCREMENT`: unreachable".to_owned(),
+    }
+}
+
+fn divergence() -> Divergence {
+    let side = |value: &str| {
+        let text = format!(r#"{{"notes":["a","{value}"]}}"#);
+        let hash = Some(state_hash(text.as_bytes()));
+        Evidence { hash, bytes: text.len(), text, value: format!("\"{value}\"") }
+    };
+    Divergence {
+        kind: DivergenceKind::State,
+        action_index: 1,
+        scope: Scope::from("global"),
+        path: Some("notes[1]".to_owned()),
+        resident: side("counted 2"),
+        fresh: side("counted 1"),
+        hint: Hint::HiddenState,
     }
 }
 

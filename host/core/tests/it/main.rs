@@ -1,5 +1,6 @@
 //! The behaviour of the core, seen from outside.
 
+mod audit_budget;
 mod conformance;
 mod executor;
 mod golden;

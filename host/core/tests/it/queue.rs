@@ -117,10 +117,8 @@ impl Model {
     }
 
     fn goes_on(&self) -> bool {
-        let moves = !self.ready.is_empty()
-            || !self.resting.is_empty()
-            || !self.parked.is_empty()
-            || !self.taken.is_empty();
+        let moves =
+            !self.ready.is_empty() || !self.resting.is_empty() || !self.parked.is_empty() || !self.taken.is_empty();
         moves || (!self.held.is_empty() && self.blocked.is_empty())
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use reductor_core::{
-    Branch, Clock, DocumentId, Event, EventBus, ExecutorConfig, Job, JobErrorCode, JobExecutorManager,
+    AuditPolicy, Branch, Clock, DocumentId, Event, EventBus, ExecutorConfig, Job, JobErrorCode, JobExecutorManager,
     JobExecutorManagerConfig, JobResult, LaneKey, OperationStore as _, Received, Reducers, Refusal, Scope, Stop,
     StoredOperation, Submission, Subscription, Ticket,
 };
@@ -53,6 +53,11 @@ impl Host {
         host
     }
 
+    /// With every job audited.
+    pub(crate) fn auditing() -> Self {
+        Self::with(|config| config.audit = AuditPolicy::Every)
+    }
+
     /// The same before its first start.
     pub(crate) fn not_started(adjust: impl FnOnce(&mut ExecutorConfig)) -> Self {
         let manager = JobExecutorManagerConfig {
@@ -60,7 +65,9 @@ impl Host {
             retry_base_delay: Some(0),
             ..JobExecutorManagerConfig::default()
         };
-        let mut config = ExecutorConfig { manager, clock: Clock::manual(), ..ExecutorConfig::default() };
+        // What a reducer is asked must not depend on chance.
+        let mut config =
+            ExecutorConfig { manager, clock: Clock::manual(), audit: AuditPolicy::Never, ..ExecutorConfig::default() };
         adjust(&mut config);
         let (script, store) = (Arc::new(Script::default()), Arc::new(LeveredStore::default()));
         let reducers = Arc::new(Reducers::new());

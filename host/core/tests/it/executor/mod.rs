@@ -1,6 +1,7 @@
 //! The executor with reducers that fail on command and a clock that is moved by hand.
 
 mod atomic;
+mod audit;
 mod bounds;
 mod creation;
 mod dispatch;

@@ -6,6 +6,12 @@
 //! - `DISPATCH` adds its id, and dispatches the actions that its input lists;
 //! - `CHAIN` adds its input and dispatches itself again.
 //!
+//! And those of a reducer that is not pure, because its instances count what they are asked:
+//! - `COUNT` adds the count;
+//! - `COUNT_OUT` adds its id, and dispatches an `ADD` of the count;
+//! - `COUNT_REFUSALS` refuses, and says the count;
+//! - `STRAY` adds its id, and also to the list of the scope `local`.
+//!
 //! Any of them fails first as often as the script says for its action id.
 
 use std::cell::RefCell;
@@ -34,7 +40,8 @@ pub(crate) struct Script {
 
 #[derive(Default)]
 struct State {
-    apply_errors: HashMap<String, VecDeque<ApplyError>>,
+    /// What becomes of an action each time it is applied; `None` is success.
+    apply_errors: HashMap<String, VecDeque<Option<ApplyError>>>,
     load_errors: VecDeque<ApplyError>,
     calls: Calls,
     held: HashSet<String>,
@@ -58,7 +65,12 @@ pub(crate) struct Calls {
 impl Script {
     /// Makes the action of this id fail so, once each, before it succeeds.
     pub(crate) fn fail(&self, action: &str, errors: impl IntoIterator<Item = ApplyError>) {
-        self.lock().apply_errors.entry(action.to_owned()).or_default().extend(errors);
+        self.lock().apply_errors.entry(action.to_owned()).or_default().extend(errors.into_iter().map(Some));
+    }
+
+    /// Makes the action of this id succeed once, and fail so at the second time.
+    pub(crate) fn fail_second(&self, action: &str, error: ApplyError) {
+        self.lock().apply_errors.insert(action.to_owned(), VecDeque::from([None, Some(error)]));
     }
 
     /// Makes the next loads of a new instance fail so.
@@ -163,7 +175,7 @@ impl Reducer for Scripted {
         state.calls.loaded.push(text(snapshot));
         match state.load_errors.pop_front() {
             Some(error) => Err(error),
-            None => Ok(Box::new(List { lists: decode(snapshot), script: self.script.clone() })),
+            None => Ok(Box::new(List { lists: decode(snapshot), count: 0, script: self.script.clone() })),
         }
     }
 }
@@ -171,6 +183,8 @@ impl Reducer for Scripted {
 /// A live document: a list of texts for each scope.
 struct List {
     lists: BTreeMap<Scope, Vec<String>>,
+    /// Actions that this instance was asked to apply, in all documents that it has been.
+    count: u32,
     script: Arc<Script>,
 }
 
@@ -181,17 +195,26 @@ impl LiveDocument for List {
         });
         let mut state = self.script.lock();
         state.calls.applied.push(action.id.to_string());
-        let error = state.apply_errors.get_mut(action.id.as_str()).and_then(VecDeque::pop_front);
+        let error = state.apply_errors.get_mut(action.id.as_str()).and_then(VecDeque::pop_front).flatten();
         drop(state);
+        self.count += 1;
         // The list grows before the failure, so that a test sees whether it is taken back.
         let input: Value = serde_json::from_str(action.input.as_str()).expect("an input is JSON");
-        let text = input.as_str().unwrap_or(action.id.as_str()).to_owned();
+        let text = match action.action_type.as_str() {
+            "COUNT" => format!("count {}", self.count),
+            _ => input.as_str().unwrap_or(action.id.as_str()).to_owned(),
+        };
         self.lists.entry(action.scope.clone()).or_default().push(text.clone());
         if let Some(error) = error {
             return Err(error);
         }
         match action.action_type.as_str() {
-            "ADD" => {}
+            "ADD" | "COUNT" => {}
+            "COUNT_OUT" => {
+                call.outbox.push(dispatch_request(&Value::from_iter([("input", self.count.to_string())])))?
+            }
+            "COUNT_REFUSALS" => return Err(rejected("NO", &format!("refusal {}", self.count))),
+            "STRAY" => self.lists.entry(Scope::from("local")).or_default().push("stray".to_owned()),
             "HOLD" => self.script.hold(&text, call)?,
             "DISPATCH" => {
                 for request in input.as_array().expect("DISPATCH has a list of actions") {

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use reductor_core::{
-    ActionId, ApplyError, BatchRefusal, ExecutorStats, ExecutorStatus, HostFault, Job, JobErrorCode,
+    ActionId, ApplyError, AuditPolicy, BatchRefusal, ExecutorStats, ExecutorStatus, HostFault, Job, JobErrorCode,
     JobExecutorManagerConfig, JobId, JobMetadata, JobResult, JobStatus, NotCancelled, NotWatched, Phase, Reason, Stop,
     Submission, Ticket,
 };
@@ -33,6 +33,14 @@ impl Host {
     /// A manager for one worker that is not started yet.
     pub(super) fn stopped() -> Self {
         Self::not_started(|config| config.manager.max_concurrency = Some(1))
+    }
+
+    /// The same with every job audited.
+    pub(super) fn stopped_auditing() -> Self {
+        Self::not_started(|config| {
+            config.manager.max_concurrency = Some(1);
+            config.audit = AuditPolicy::Every;
+        })
     }
 
     /// Starts the manager with so many workers.

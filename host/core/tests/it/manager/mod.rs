@@ -13,6 +13,7 @@ mod key;
 mod model;
 mod pause;
 mod phases;
+mod quarantine;
 mod soak;
 mod stats;
 mod stop;
