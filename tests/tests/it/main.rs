@@ -4,6 +4,7 @@
 //! sentence, and its body a case.
 
 mod admission;
+mod audit;
 mod budget;
 mod dispatch;
 mod editing;

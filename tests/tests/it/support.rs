@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use reductor_core::{
-    Action, ActionId, ActionType, Branch, DocumentId, Event, EventBus, ExecuteError, ExecutorConfig, Head, Job,
-    JobErrorCode, JobExecutorManager, JobExecutorManagerConfig, JobId, JobMetadata, JobResult, JobStatus, Json,
-    LaneKey, Limits, MemoryStore, NativeReducer, OperationStore as _, Received, Reducer, Reducers, Refusal,
-    ResidentBudget, Scope, Stop, StoredOperation, Submission, Subscription, Ticket, TimestampText,
+    Action, ActionId, ActionType, AuditPolicy, AuditStats, Branch, DocumentId, Event, EventBus, ExecuteError,
+    ExecutorConfig, Head, Job, JobErrorCode, JobExecutorManager, JobExecutorManagerConfig, JobId, JobMetadata,
+    JobResult, JobStatus, Json, LaneKey, Limits, MemoryStore, NativeReducer, OperationStore as _, Quarantine, Received,
+    Reducer, Reducers, Refusal, ResidentBudget, Scope, Stop, StoredOperation, Submission, Subscription, Ticket,
+    TimestampText,
 };
 use reductor_sandbox::{GuestLimits, Plugin, Sandbox};
 use serde_json::{Value, json};
@@ -77,9 +78,11 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Every guest in its component, two workers, and next to no delay before a retry.
+    /// Every guest in its component, two workers, next to no delay before a retry, and every job
+    /// audited.
     pub(crate) fn new() -> Self {
         let mut setup = Self { config: ExecutorConfig::default(), reducers: all_plugins() };
+        setup.config.audit = AuditPolicy::Every;
         setup.config.manager = JobExecutorManagerConfig {
             max_concurrency: Some(2),
             job_timeout: None,
@@ -113,6 +116,12 @@ impl Setup {
     /// A fresh instance for every turn of a lane.
     pub(crate) fn no_residents(mut self) -> Self {
         self.config.residents = ResidentBudget { documents_max: 0, bytes_max: 0 };
+        self
+    }
+
+    /// As a host has it that is not told otherwise.
+    pub(crate) fn default_audit(mut self) -> Self {
+        self.config.audit = AuditPolicy::default();
         self
     }
 
@@ -234,6 +243,26 @@ impl Host {
 
     pub(crate) fn operations_of(&self, lane: &LaneKey) -> Result<Vec<StoredOperation>> {
         Ok(self.store.operations(lane, 0, usize::MAX)?)
+    }
+
+    /// What audits found so far.
+    pub(crate) fn audits(&self) -> AuditStats {
+        self.manager().audit_stats()
+    }
+
+    /// The plugin revisions that may not run.
+    pub(crate) fn quarantined(&self) -> Vec<Quarantine> {
+        self.manager().quarantined()
+    }
+
+    /// Lets revisions with this digest run again.
+    pub(crate) fn release(&self, digest: &str) -> Vec<Quarantine> {
+        self.manager().release(digest)
+    }
+
+    /// Waits until no job is left that goes on.
+    pub(crate) fn idle(&self) -> Result<()> {
+        within("an idle host", self.manager().wait_until_idle())
     }
 
     /// How many documents are alive without having work.

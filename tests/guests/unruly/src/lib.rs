@@ -2,6 +2,8 @@
 //!
 //! Its state is `{"notes":[]}`. Only `NOTE` is a good citizen.
 
+mod impure;
+
 use std::hint::black_box;
 
 use reductor_guest::prelude::*;
@@ -10,6 +12,9 @@ use reductor_guest::prelude::*;
 #[derive(Default, Serialize, Deserialize)]
 pub struct Unruly {
     notes: Vec<String>,
+    /// Not part of the state's JSON.
+    #[serde(skip)]
+    visits: u32,
 }
 
 /// Ways to behave.
@@ -77,6 +82,18 @@ pub enum UnrulyAction {
         /// How long each.
         bytes: u32,
     },
+    /// Adds a note of how often an instance has done so.
+    CountInAGlobal,
+    /// The same, with a count that the document keeps beside its state.
+    CountInAField,
+    /// The same in a dispatched note.
+    CountInADispatch,
+    /// The same in a refusal.
+    CountInARefusal,
+    /// Adds a note of what a hash map holds, in its order.
+    HashMapOrder,
+    /// Adds a note of where something was allocated.
+    Address,
 }
 
 #[derive(Serialize)]
@@ -130,6 +147,18 @@ impl Reducer for Unruly {
                 let line = "y".repeat(bytes as usize);
                 (0..lines).for_each(|number| ctx.info(format!("{number} {line}")));
             }
+            UnrulyAction::CountInAGlobal => self.notes.push(format!("count {}", impure::count())),
+            UnrulyAction::CountInAField => {
+                self.visits += 1;
+                self.notes.push(format!("visit {}", self.visits));
+            }
+            UnrulyAction::CountInADispatch => {
+                self.notes.push("counted".to_owned());
+                ctx.dispatch(Dispatch::to_self("NOTE", &NoteInput { text: format!("count {}", impure::count()) }));
+            }
+            UnrulyAction::CountInARefusal => reject!("NO", "refusal {}", impure::count()),
+            UnrulyAction::HashMapOrder => self.notes.push(impure::hash_map_order()),
+            UnrulyAction::Address => self.notes.push(impure::address()),
         }
         Ok(())
     }

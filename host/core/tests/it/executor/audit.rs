@@ -46,7 +46,7 @@ fn goes_on() -> Host {
 fn hidden_state_is_found_at_the_first_job_that_it_changes() {
     let host = Host::auditing();
     host.succeed(&job("d", &[count(1), count(2)]));
-    let (divergence, message) = diverges(&host, &job("d", &[add("fine"), count(3)]));
+    let (divergence, message) = diverges(&host, &job("d", &[add("fine"), count(3), add("after")]));
     assert_eq!(host.state("d"), r#"["count 1","count 2"]"#, "nothing of the job was committed");
     let (resident, fresh) = (r#"["count 1","count 2","fine","count 4"]"#, r#"["count 1","count 2","fine","count 2"]"#);
     assert_eq!((divergence.kind, divergence.action_index), (DivergenceKind::State, 1));

@@ -92,11 +92,11 @@ fn jobs_that_were_queued_before_wait_too_and_keep_their_order() {
 
 #[test]
 fn a_turn_that_runs_when_its_plugin_is_found_out_ends_with_its_job() {
-    let host = Host::auditing();
-    host.succeed(&job("impure", &[add("first")]));
+    let host = Host::not_started(|config| config.audit = AuditPolicy::Every);
     let held = host.accept(&job("other", &[hold("h")]));
-    host.script.wait_until_held("h");
     let mut behind = [host.accept(&job("other", &[add("behind")]))];
+    host.start_manager();
+    host.script.wait_until_held("h");
     expose(&host);
     host.script.release("h");
     assert!(result(held).success, "what runs is let finish");
@@ -117,6 +117,7 @@ fn another_revision_lets_the_jobs_go_on_and_the_old_one_waits_again() {
 
     host.reducers.register(old);
     let mut tickets = [host.accept(&job("impure", &[add("b")]))];
+    host.wait_until_idle();
     wait(&host, "1", &mut tickets);
     release(&host);
     assert!(results(tickets).iter().all(|result| result.success));
