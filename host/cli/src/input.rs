@@ -46,18 +46,27 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Reads and checks a whole file before anything of it runs.
-pub(crate) fn read_file(path: &Path, checker: &mut Checker<'_>) -> anyhow::Result<Vec<Submission>> {
+/// Reads and checks a whole file before anything of it runs. Each submission comes with the
+/// number of its line.
+pub(crate) fn read_file(path: &Path, checker: &mut Checker<'_>) -> anyhow::Result<Vec<(usize, Submission)>> {
     let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let name = path.display().to_string();
+    read_all(&path.display().to_string(), file, checker)
+}
+
+/// The same for anything that ends.
+pub(crate) fn read_all(
+    name: &str,
+    input: impl Read,
+    checker: &mut Checker<'_>,
+) -> anyhow::Result<Vec<(usize, Submission)>> {
     let (mut submissions, mut problems, mut more, mut malformed) = (Vec::new(), Vec::new(), 0, false);
-    for line in Lines::new(file) {
+    for line in Lines::new(input) {
         let (number, text) = line.with_context(|| format!("{name} cannot be read"))?;
         match checker.check(&text) {
-            Ok(submission) => submissions.push(submission),
+            Ok(submission) => submissions.push((number, submission)),
             Err(refusal) if problems.len() < PROBLEMS_MAX => {
                 malformed |= matches!(refusal, Refusal::Malformed { .. });
-                problems.push(located(&name, number, &refusal));
+                problems.push(located(name, number, &refusal));
             }
             Err(_) => more += 1,
         }

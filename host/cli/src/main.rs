@@ -1,12 +1,14 @@
-//! The program `reductor`: builds, checks, runs and measures reducers.
+//! The program `reductor`: builds, checks, runs, audits and measures reducers.
 //!
 //! Every command writes what scripts read to standard output and everything else to standard
 //! error. Exit codes: 0 when all went well, 1 when jobs failed, 2 for bad usage or input.
 
+mod audit;
 mod bench;
 mod build;
 mod check;
 mod demo;
+mod host_args;
 mod input;
 mod output;
 mod plugins;
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-/// Builds, checks and runs document models: reducers compiled to WebAssembly components.
+/// Builds, checks, runs and audits document models: reducers compiled to WebAssembly components.
 #[derive(Parser)]
 #[command(name = "reductor", version, after_help = AFTER_HELP)]
 struct Cli {
@@ -40,6 +42,8 @@ enum Command {
     Plugin(Plugin),
     /// Runs a file of jobs.
     Run(run::Args),
+    /// Runs a file of jobs twice at once, to see whether their reducers are pure.
+    Audit(audit::Args),
     /// Measures this host on this machine.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::build(args),
         Command::Plugin(Plugin::Check(args)) => check::check(&args),
         Command::Run(args) => run::run(args),
+        Command::Audit(args) => audit::audit(args),
         Command::Bench(command) => bench::bench(command),
         Command::Demo(args) => demo::demo(args),
         Command::Completions { shell } => {

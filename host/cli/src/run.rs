@@ -7,41 +7,26 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use reductor_host::{
-    DispatchGrants, DocumentType, ExecutorConfig, Host, HostBuilder, JobExecutorManager, JobExecutorManagerConfig,
-    Json, LaneKey, Reducers, Refusal, Stop, Submission, Ticket,
-};
+use reductor_host::{ExecutorConfig, JobExecutorManager, Json, LaneKey, Refusal, Stop, Submission, Ticket};
 use serde::Serialize;
 
+use crate::host_args::HostArgs;
 use crate::input::{self, Checker, Lines};
 use crate::results::{Printer, collect_dispatched};
 use crate::{Outcome, output};
 
 /// Jobs that are under way at once. The queue holds far more; this bounds the results that
 /// wait to be printed in order.
-const WINDOW: usize = 10_000;
-/// Events that the printer of dispatched jobs may be behind.
-const EVENTS_MAX: usize = 1 << 18;
+pub(crate) const WINDOW: usize = 10_000;
 
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// A component whose model the jobs use; give one for each model.
-    #[arg(long, required = true, value_name = "FILE")]
-    plugin: Vec<PathBuf>,
-    /// How many jobs run at once; the number of cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    max_concurrency: Option<u16>,
-    /// Milliseconds that one attempt at a job may take.
-    #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
-    job_timeout: u64,
+    #[command(flatten)]
+    host: HostArgs,
     /// How often a failed attempt is repeated.
     #[arg(long, value_name = "N", default_value_t = 3)]
     max_retries: u32,
-    /// Let documents of one model dispatch to other documents of another; may be given more than
-    /// once.
-    #[arg(long, value_name = "MODEL=MODEL", value_parser = grant)]
-    grant: Vec<(DocumentType, DocumentType)>,
     /// After the results, print where this document stands; may be given more than once.
     #[arg(long, value_name = "DOCUMENT")]
     print_state: Vec<String>,
@@ -64,9 +49,8 @@ Prints one result a line, in the order of the submissions; then those of the job
 dispatched, as they ended, with `causation` in their metadata. The exit code is 1 if any failed."#;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
-    let plugins = args.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file);
-    let host = plugins.config(config(&args)).events_max(EVENTS_MAX).build()?;
-    check_grants(&args.grant, host.reducers())?;
+    let config = ExecutorConfig { max_retries: args.max_retries, ..args.host.config() };
+    let host = args.host.build(config)?;
     let mut checker = Checker::new(host.reducers());
     let from_stdin = args.jobs.as_os_str() == "-";
     let file = if from_stdin { None } else { Some(input::read_file(&args.jobs, &mut checker)?) };
@@ -110,33 +94,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     Ok(if tally.failed == 0 { Outcome::AllWell } else { Outcome::JobsFailed })
 }
 
-fn config(args: &Args) -> ExecutorConfig {
-    ExecutorConfig {
-        manager: JobExecutorManagerConfig {
-            max_concurrency: args.max_concurrency.map(usize::from),
-            job_timeout: Some(args.job_timeout),
-            ..JobExecutorManagerConfig::default()
-        },
-        max_retries: args.max_retries,
-        grants: args.grant.iter().cloned().fold(DispatchGrants::none(), |grants, (from, to)| grants.allow(from, to)),
-        ..ExecutorConfig::default()
-    }
-}
-
-fn grant(text: &str) -> Result<(DocumentType, DocumentType), String> {
-    match text.split_once('=') {
-        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.into(), to.into())),
-        _ => Err("expected two models, such as shop/order=shop/stock".to_owned()),
-    }
-}
-
-/// A grant for a model that is not there would be a typing mistake.
-fn check_grants(grants: &[(DocumentType, DocumentType)], reducers: &Reducers) -> anyhow::Result<()> {
-    grants.iter().flat_map(|(from, to)| [from, to]).try_for_each(|document_type| {
-        reducers.serving(document_type).map(drop).map_err(|refusal| anyhow::anyhow!("--grant: {refusal}"))
-    })
-}
-
 fn check_documents(wanted: &[String], lanes: &[LaneKey]) -> anyhow::Result<()> {
     let unknown = wanted.iter().find(|wanted| lanes.iter().all(|lane| lane.document.as_str() != **wanted));
     match unknown {
@@ -147,10 +104,10 @@ fn check_documents(wanted: &[String], lanes: &[LaneKey]) -> anyhow::Result<()> {
 
 fn submit_all(
     manager: &JobExecutorManager,
-    submissions: Vec<Submission>,
+    submissions: Vec<(usize, Submission)>,
     tickets: &SyncSender<Ticket>,
 ) -> anyhow::Result<()> {
-    for submission in submissions {
+    for (_, submission) in submissions {
         if tickets.send(manager.enqueue(submission)?).is_err() {
             // The printer has stopped, and says why itself.
             break;
@@ -211,7 +168,7 @@ fn print_state(manager: &JobExecutorManager, lanes: &[LaneKey], document: &str) 
     Ok(())
 }
 
-fn progress_bar(jobs: Option<usize>) -> ProgressBar {
+pub(crate) fn progress_bar(jobs: Option<usize>) -> ProgressBar {
     let (bar, template) = match jobs {
         Some(jobs) => (ProgressBar::new(jobs as u64), "{bar:40} {pos}/{len} jobs, {per_sec}, {eta} left"),
         None => (ProgressBar::new_spinner(), "{spinner} {pos} jobs, {per_sec}"),

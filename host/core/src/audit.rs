@@ -50,7 +50,7 @@ pub enum OnDivergence {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditStats {
-    /// Jobs that were executed a second time.
+    /// Jobs that were executed a second time. Those that failed by themselves do not count.
     pub audited: u64,
     /// Those of them that came out differently.
     pub diverged: u64,
@@ -184,9 +184,9 @@ impl Auditor {
     fn ended(&self, twin: &Twin<'_>) {
         let mut books = self.books();
         books.auditing += twin.spent;
-        books.stats.audited += 1;
+        books.stats.audited += u64::from(twin.verdict != Verdict::Moot);
         match twin.verdict {
-            Verdict::Same => {}
+            Verdict::Same | Verdict::Moot => {}
             Verdict::Diverged => books.stats.diverged += 1,
             Verdict::Unknown => books.stats.inconclusive += 1,
         }
@@ -270,8 +270,11 @@ struct Twin<'a> {
     spent: Duration,
 }
 
+#[derive(PartialEq, Eq)]
 enum Verdict {
     Same,
+    /// The job failed by itself.
+    Moot,
     Diverged,
     Unknown,
 }
@@ -350,7 +353,8 @@ impl Twin<'_> {
         let live = self.live.as_mut()?;
         if let Err(ApplyError::Failed(_) | ApplyError::Interrupted | ApplyError::Host(_)) = applied {
             // It is tried again on a fresh instance anyway.
-            self.give_up();
+            self.live = None;
+            self.verdict = Verdict::Moot;
             return None;
         }
         let began = Instant::now();

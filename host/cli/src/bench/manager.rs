@@ -13,14 +13,24 @@ use serde_json::json;
 
 use super::report::{Goal, Report, median, percentile};
 use super::workload::{self, JobGoals, counter_rate, forgetful, increment, increments, started, with_workers};
-use super::{Args, machine};
+use super::{Args, audit, machine, recovery};
 use crate::build;
 use crate::{Outcome, plugins};
 
 /// Documents beside one that runs away.
 const NEIGHBOURS: usize = 63;
-/// How long a guest that never ends is let run, in milliseconds.
+/// How long a guest that never ends is let run beside others, in milliseconds.
 const RUNAWAY_MS: u64 = 200;
+/// The same where it is measured how soon it is stopped, and how often.
+const KILLS: [(u64, u32); 5] = [(20, 40), (100, 20), (200, 20), (1_000, 5), (5_000, 3)];
+/// The figures of [`KILLS`].
+const OVERSHOOTS: [&str; 5] = [
+    "runaway-kill-overshoot-ms-20",
+    "runaway-kill-overshoot-ms-100",
+    "runaway-kill-overshoot-ms",
+    "runaway-kill-overshoot-ms-1000",
+    "runaway-kill-overshoot-ms-5000",
+];
 const WORKERS: usize = 2;
 const ROUNDS: usize = 3;
 
@@ -46,7 +56,7 @@ pub(super) fn bench(args: &Args) -> anyhow::Result<Outcome> {
         rate_many: Some(Goal::AtLeast(150_000.0)),
     };
     type Section<'a> = (&'static [&'static str], &'a dyn Fn(&mut Report) -> anyhow::Result<()>);
-    let sections: [Section<'_>; 9] = [
+    let sections: [Section<'_>; 12] = [
         (&["job-cpu-us", "jobs-per-second-1-memory", "jobs-per-second-64-memory"], &|report| {
             workload::job_cost(report, "", &bench.counter, goals)?;
             workload::job_cost(report, "-native", &bench.native, JobGoals::default())
@@ -58,7 +68,10 @@ pub(super) fn bench(args: &Args) -> anyhow::Result<Outcome> {
         (&["runaway-neighbours-percent", "runaway-neighbours-ratio", "runaway-neighbours-p99-ms"], &|report| {
             bench.neighbours_of_one(report)
         }),
-        (&["runaway-kill-overshoot-ms"], &|report| bench.overshoot(report)),
+        (&OVERSHOOTS, &|report| bench.overshoot(report, args)),
+        (&recovery::FIGURES, &|report| recovery::measure(report, &bench.unruly)),
+        (&audit::SHARE_FIGURES, &|report| audit::share(report, &bench.counter)),
+        (&audit::OFF_FIGURES, &|report| audit::off_cost(report, &bench.counter)),
         (&["runaways-as-many-as-workers-percent"], &|report| bench.neighbours_of_many(report)),
         (&["growth-after-a-million-jobs-mb"], &|report| bench.growth(report)),
     ];
@@ -160,17 +173,24 @@ impl Bench {
         Ok(())
     }
 
-    /// How long after its timeout a guest that never ends is stopped.
-    fn overshoot(&self, report: &mut Report) -> anyhow::Result<()> {
+    /// How long after its timeout a guest that never ends is stopped: in the middle, and at worst.
+    fn overshoot(&self, report: &mut Report, args: &Args) -> anyhow::Result<()> {
         let manager = with_workers(&[&self.unruly], Some(1))?;
-        let mut overshoots = Vec::new();
-        for _ in 0..20 {
-            let result = manager.enqueue(runaway(0)?)?.wait_blocking();
-            let reason = result.metadata.as_ref().and_then(|metadata| metadata.reason);
-            anyhow::ensure!(reason == Some(Reason::Timeout), "a runaway ended otherwise: {:?}", result.error_message);
-            overshoots.push(result.duration.us as f64 / 1_000.0 - RUNAWAY_MS as f64);
+        for ((timeout_ms, rounds), name) in KILLS.into_iter().zip(OVERSHOOTS) {
+            if !args.wants(&[name]) {
+                continue;
+            }
+            let mut overshoots = Vec::new();
+            for _ in 0..rounds {
+                let result = manager.enqueue(runaway_for(0, timeout_ms)?)?.wait_blocking();
+                let reason = result.metadata.as_ref().and_then(|metadata| metadata.reason);
+                anyhow::ensure!(reason == Some(Reason::Timeout), "a runaway ended otherwise: {result:?}");
+                overshoots.push(result.duration.us as f64 / 1_000.0 - timeout_ms as f64);
+            }
+            let goal = Some(Goal::AtMost(10.0));
+            report.add(format!("{name}-worst"), percentile(&overshoots, 100), "ms", goal);
+            report.add(name, median(overshoots), "ms", goal);
         }
-        report.add("runaway-kill-overshoot-ms", median(overshoots), "ms", Some(Goal::AtMost(10.0)));
         Ok(())
     }
 
@@ -235,11 +255,16 @@ impl Bench {
 
 /// A job that never ends by itself.
 fn runaway(document: usize) -> anyhow::Result<Submission> {
+    runaway_for(document, RUNAWAY_MS)
+}
+
+/// The same with another timeout.
+fn runaway_for(document: usize, timeout_ms: u64) -> anyhow::Result<Submission> {
     let text = json!({
         "documentId": format!("runaway-{document}"),
         "documentType": "test/unruly",
         "actions": [{ "type": "SPIN" }],
-        "config": { "jobTimeout": RUNAWAY_MS, "maxRetries": 0 },
+        "config": { "jobTimeout": timeout_ms, "maxRetries": 0 },
     });
     Ok(Submission::from_json(&text.to_string())?)
 }
@@ -258,6 +283,6 @@ fn latencies(manager: &JobExecutorManager, jobs: usize, documents: usize) -> any
 }
 
 /// The median of some rounds.
-fn rounds(round: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+pub(super) fn rounds(round: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
     Ok(median(std::iter::repeat_with(round).take(ROUNDS).collect::<anyhow::Result<Vec<_>>>()?))
 }

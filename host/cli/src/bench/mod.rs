@@ -3,8 +3,10 @@
 //! Every figure is a median over rounds. Goals are the project's own, for comparison; a
 //! figure that falls short is printed like any other.
 
+mod audit;
 mod machine;
 mod manager;
+mod recovery;
 mod report;
 mod sandbox;
 mod workload;

@@ -32,7 +32,14 @@ pub(super) fn with_workers(
     workers: Option<usize>,
 ) -> anyhow::Result<JobExecutorManager> {
     let config = JobExecutorManagerConfig { max_concurrency: workers, ..JobExecutorManagerConfig::default() };
-    let config = ExecutorConfig { manager: config, ..ExecutorConfig::default() };
+    with_config(reducers, ExecutorConfig { manager: config, ..ExecutorConfig::default() })
+}
+
+/// A manager that runs as it is told.
+pub(super) fn with_config(
+    reducers: &[&Arc<dyn Reducer>],
+    config: ExecutorConfig,
+) -> anyhow::Result<JobExecutorManager> {
     manager(reducers, config, Arc::new(MemoryStore::new()))
 }
 

@@ -1,5 +1,6 @@
 //! The program as its users call it: arguments in, output and an exit code out.
 
+mod audit;
 mod build;
 mod plugin_check;
 mod run;
@@ -12,7 +13,7 @@ use crate::support::reductor;
 #[test]
 fn help_names_every_command() -> Result<()> {
     let help = reductor(["--help"])?.succeeds()?;
-    for command in ["build", "plugin", "run", "bench", "demo", "completions"] {
+    for command in ["build", "plugin", "run", "audit", "bench", "demo", "completions"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "no `{command}` in\n{}", help.stdout);
     }
     assert!(help.stdout.contains("Exit codes:"), "{}", help.stdout);
@@ -21,7 +22,13 @@ fn help_names_every_command() -> Result<()> {
 
 #[test]
 fn bad_usage_is_told_with_exit_code_2() -> Result<()> {
-    for arguments in [&["run", "jobs.ndjson"][..], &["plugin"], &["fly"], &["run", "--max-concurrency", "0"]] {
+    for arguments in [
+        &["run", "jobs.ndjson"][..],
+        &["plugin"],
+        &["fly"],
+        &["run", "--max-concurrency", "0"],
+        &["audit", "jobs.ndjson"],
+    ] {
         let refused = reductor(arguments)?.fails_with(2)?;
         assert_eq!(refused.stdout, "", "{arguments:?}");
         assert!(

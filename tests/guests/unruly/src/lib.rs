@@ -90,6 +90,8 @@ pub enum UnrulyAction {
     CountInADispatch,
     /// The same in a refusal.
     CountInARefusal,
+    /// Panics, but not at its first call in an instance.
+    PanicLater,
     /// Adds a note of what a hash map holds, in its order.
     HashMapOrder,
     /// Adds a note of where something was allocated.
@@ -157,6 +159,8 @@ impl Reducer for Unruly {
                 ctx.dispatch(Dispatch::to_self("NOTE", &NoteInput { text: format!("count {}", impure::count()) }));
             }
             UnrulyAction::CountInARefusal => reject!("NO", "refusal {}", impure::count()),
+            UnrulyAction::PanicLater if impure::count() > 1 => lose_patience("with being called again"),
+            UnrulyAction::PanicLater => self.notes.push("calm".to_owned()),
             UnrulyAction::HashMapOrder => self.notes.push(impure::hash_map_order()),
             UnrulyAction::Address => self.notes.push(impure::address()),
         }

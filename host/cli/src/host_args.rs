@@ -1,0 +1,68 @@
+//! The host that a command runs jobs on, as its arguments describe it.
+
+use std::path::PathBuf;
+
+use reductor_host::{
+    DispatchGrants, DocumentType, ExecutorConfig, Host, HostBuilder, JobExecutorManagerConfig, Reducers,
+};
+
+/// Events that the reader of dispatched jobs may be behind.
+const EVENTS_MAX: usize = 1 << 18;
+
+#[derive(clap::Args)]
+pub(crate) struct HostArgs {
+    /// A component whose model the jobs use; give one for each model.
+    #[arg(long, required = true, value_name = "FILE")]
+    plugin: Vec<PathBuf>,
+    /// How many jobs run at once; the number of cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_concurrency: Option<u16>,
+    /// Milliseconds that one attempt at a job may take.
+    #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
+    job_timeout: u64,
+    /// Let documents of one model dispatch to other documents of another; may be given more than
+    /// once.
+    #[arg(long, value_name = "MODEL=MODEL", value_parser = grant)]
+    grant: Vec<(DocumentType, DocumentType)>,
+}
+
+impl HostArgs {
+    /// What the arguments say, and otherwise the defaults.
+    pub(crate) fn config(&self) -> ExecutorConfig {
+        ExecutorConfig {
+            manager: JobExecutorManagerConfig {
+                max_concurrency: self.max_concurrency.map(usize::from),
+                job_timeout: Some(self.job_timeout),
+                ..JobExecutorManagerConfig::default()
+            },
+            grants: self
+                .grant
+                .iter()
+                .cloned()
+                .fold(DispatchGrants::none(), |grants, (from, to)| grants.allow(from, to)),
+            ..ExecutorConfig::default()
+        }
+    }
+
+    /// A host with the plugins, not started yet.
+    pub(crate) fn build(&self, config: ExecutorConfig) -> anyhow::Result<Host> {
+        let plugins = self.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file);
+        let host = plugins.config(config).events_max(EVENTS_MAX).build()?;
+        check_grants(&self.grant, host.reducers())?;
+        Ok(host)
+    }
+}
+
+fn grant(text: &str) -> Result<(DocumentType, DocumentType), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.into(), to.into())),
+        _ => Err("expected two models, such as shop/order=shop/stock".to_owned()),
+    }
+}
+
+/// A grant for a model that is not there would be a typing mistake.
+fn check_grants(grants: &[(DocumentType, DocumentType)], reducers: &Reducers) -> anyhow::Result<()> {
+    grants.iter().flat_map(|(from, to)| [from, to]).try_for_each(|document_type| {
+        reducers.serving(document_type).map(drop).map_err(|refusal| anyhow::anyhow!("--grant: {refusal}"))
+    })
+}
