@@ -55,6 +55,10 @@ impl Shared {
         let (lane, document_type) = (journaled.accepted.job.lane(), journaled.accepted.document_type.clone());
         let pending = self.pending_of(journaled, budget, at)?;
         self.records.insert(&pending.record);
+        // Its plugin may be loaded later: until then the job waits, and is not failed for it.
+        if self.reducers.get(&document_type).is_none() {
+            waiting.queue.block(document_type.clone());
+        }
         let first = waiting.queue.push_beyond(lane.clone(), document_type, pending);
         // Later jobs of the lane wait behind it.
         if let Some(moment) = not_before.filter(|moment| first && *moment > at.now) {
