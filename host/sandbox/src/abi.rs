@@ -50,7 +50,7 @@ pub(crate) struct RejectionResult {
     pub(crate) message: String,
 }
 
-#[derive(ComponentType, Lift)]
+#[derive(PartialEq, Eq, ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct ActionTypeResult {
     pub(crate) name: String,
@@ -58,7 +58,7 @@ pub(crate) struct ActionTypeResult {
     pub(crate) input_schema: Vec<u8>,
 }
 
-#[derive(ComponentType, Lift)]
+#[derive(PartialEq, Eq, ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct ManifestResult {
     #[component(name = "document-type")]

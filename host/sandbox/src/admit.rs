@@ -1,28 +1,28 @@
 //! Lets a component in, or says why not.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+mod canary;
+mod measures;
+mod scan;
 
-use reductor_core::{
-    ActionSchema, ActionType, ApplyError, Branch, Call, DocumentId, DocumentType, Json, LaneKey, Limits,
-    LiveDocument as _, Manifest, PluginRef, Scope, ScopeState,
-};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use reductor_core::{ActionSchema, ActionType, DocumentType, Json, Manifest, PluginRef, Scope};
 use sha2::{Digest as _, Sha256};
-use wasmparser::{Validator, WasmFeatures};
 use wasmtime::component::Component;
 
+pub use self::measures::{BinaryMeasures, Measure, OverLimit, StaticLimits};
 use crate::abi::ManifestResult;
+use crate::compile::CompileError;
 use crate::difference::{self, Difference};
-use crate::guest::{self, ExportIndices, Guest, Template};
-use crate::limits::GuestLimits;
+use crate::guest::{ExportIndices, Template};
 use crate::plugin::Plugin;
 use crate::sandbox::Sandbox;
 use crate::text::printable;
 
-/// How long the throwaway instance may take for each of its calls.
-const CANARY_TIMEOUT: Duration = Duration::from_secs(5);
 const SCOPES_MAX: usize = 64;
 const ACTIONS_MAX: usize = 1_000;
 const NAME_BYTES_MAX: usize = 200;
@@ -30,6 +30,9 @@ const NAME_BYTES_MAX: usize = 200;
 /// Why a component was not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
+    /// Its file cannot be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
     /// The bytes are no WebAssembly.
     #[error("this is not a WebAssembly component: {0}")]
     NotWasm(&'static str),
@@ -55,12 +58,19 @@ pub enum AdmissionError {
         /// Where.
         offset: usize,
     },
+    /// It has more of something than is allowed.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
     /// The component is of another world.
     #[error("the component does not fit the world `reductor:reducer/reducer@1.0.0`:{}", list(.0))]
     OtherWorld(Vec<Difference>),
-    /// It could not be compiled.
-    #[error("the component could not be compiled: {0}")]
-    NotCompiled(String),
+    /// There is no machine code of it.
+    #[error(transparent)]
+    NotCompiled(#[from] CompileError),
+    /// It cannot be linked with what a host offers, which is what the check of its world is to
+    /// find out before.
+    #[error("the component could not be linked: {0}")]
+    NotLinked(String),
     /// What it says of itself makes no sense.
     #[error("its manifest is not usable: {field}: {problem}")]
     Manifest {
@@ -76,6 +86,8 @@ pub enum AdmissionError {
         step: &'static str,
         /// How it failed.
         problem: String,
+        /// Whose fault that is.
+        blame: Blame,
     },
 }
 
@@ -83,7 +95,40 @@ fn list(differences: &[Difference]) -> String {
     differences.iter().map(|difference| format!("\n  - {difference}")).collect()
 }
 
+/// Whose fault it is that a component was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The component's: it would not be let in elsewhere either.
+    Component,
+    /// The host's or its machine's: the component may be in order.
+    Host,
+}
+
+impl AdmissionError {
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Unreadable(_)
+            | Self::NotLinked(_)
+            | Self::NotCompiled(CompileError::Died { .. } | CompileError::Worker { .. }) => Blame::Host,
+            Self::Canary { blame, .. } => *blame,
+            _ => Blame::Component,
+        }
+    }
+}
+
 impl Sandbox {
+    /// Admits the component in a file, of which no more is read than a component may have.
+    ///
+    /// # Errors
+    ///
+    /// [`AdmissionError`]; nothing of the component runs on then.
+    pub fn admit_file(&self, file: impl AsRef<Path>) -> Result<Plugin, AdmissionError> {
+        let max = self.limits().component_bytes_max;
+        let bytes = read(file.as_ref(), max).map_err(AdmissionError::Unreadable)?;
+        self.admit(&bytes?)
+    }
+
     /// Checks a component, compiles it, and tries it in a throwaway instance.
     ///
     /// # Errors
@@ -91,20 +136,20 @@ impl Sandbox {
     /// [`AdmissionError`]; nothing of the component runs on then.
     pub fn admit(&self, bytes: &[u8]) -> Result<Plugin, AdmissionError> {
         let limits = self.limits();
-        check_binary(bytes, limits)?;
+        check_kind(bytes, limits.component_bytes_max)?;
+        let measures = scan::scan(bytes, self.static_limits(), limits)?;
         let imports = difference::check_world(bytes).map_err(AdmissionError::OtherWorld)?;
-        let began = Instant::now();
-        let not_compiled = |error: wasmtime::Error| AdmissionError::NotCompiled(format!("{error:#}"));
-        let component = Component::from_binary(&self.0.engine, bytes).map_err(not_compiled)?;
-        let compile_time = began.elapsed();
-        let exports = exports(&component)?;
-        let pre = self.0.linker.instantiate_pre(&component).map_err(not_compiled)?;
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let compiled = self.0.compiler.compile(&self.0.engine, bytes, &digest)?;
+        let exports = exports(&compiled.component)?;
+        let linked = self.0.linker.instantiate_pre(&compiled.component);
+        let pre = linked.map_err(|error| AdmissionError::NotLinked(format!("{error:#}")))?;
         let mut template = Template { pre, exports, limits: *limits, canonical: true };
-        let manifest = canary(&mut template)?;
+        let manifest = canary::canary(&mut template, self.0.canary_time_max)?;
         let plugin = PluginRef {
             document_type: manifest.document_type.clone(),
             version: manifest.version,
-            digest: digest(bytes).into(),
+            digest: name_digest(&digest).into(),
         };
         Ok(Plugin {
             manifest,
@@ -112,22 +157,36 @@ impl Sandbox {
             template: Arc::new(template),
             imports,
             component_bytes: bytes.len(),
-            compile_time,
+            measures,
+            code_origin: compiled.origin,
+            compile_time: compiled.took,
             _sandbox: self.clone(),
         })
     }
 }
 
+/// Reads a file of which the length may be a lie, or unknown.
+fn read(file: &Path, max: usize) -> io::Result<Result<Vec<u8>, AdmissionError>> {
+    let file = File::open(file)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if length > max {
+        return Ok(Err(AdmissionError::TooLarge { bytes: length, max }));
+    }
+    let mut bytes = Vec::new();
+    file.take((max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Ok(bytes))
+}
+
 /// Names a component's bytes: `sha256:` and the digest in hexadecimal.
-fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+fn name_digest(digest: &[u8; 32]) -> String {
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
-fn check_binary(bytes: &[u8], limits: &GuestLimits) -> Result<(), AdmissionError> {
-    let (length, max) = (bytes.len(), limits.component_bytes_max);
-    if length > max {
-        return Err(AdmissionError::TooLarge { bytes: length, max });
+/// Tells from the length and the first bytes whether it is worth a closer look.
+fn check_kind(bytes: &[u8], max: usize) -> Result<(), AdmissionError> {
+    if bytes.len() > max {
+        return Err(AdmissionError::TooLarge { bytes: bytes.len(), max });
     }
     if bytes.is_empty() {
         return Err(AdmissionError::NotWasm("the file is empty"));
@@ -135,20 +194,16 @@ fn check_binary(bytes: &[u8], limits: &GuestLimits) -> Result<(), AdmissionError
     if wasmparser::Parser::is_core_wasm(bytes) {
         return Err(AdmissionError::CoreModule);
     }
-    if !wasmparser::Parser::is_component(bytes) {
-        let text = bytes.trim_ascii_start();
-        let is_text = text.starts_with(b"(component") || text.starts_with(b"(module");
-        return Err(AdmissionError::NotWasm(if is_text {
-            "it is WebAssembly text; translate it to binary first, for example with `wasm-tools parse`"
-        } else {
-            "it does not begin with the bytes of one"
-        }));
+    if wasmparser::Parser::is_component(bytes) {
+        return Ok(());
     }
-    let mut validator = Validator::new_with_features(WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL);
-    validator.validate_all(bytes).map(drop).map_err(|error| AdmissionError::Invalid {
-        problem: printable(error.message(), NAME_BYTES_MAX),
-        offset: error.offset(),
-    })
+    let text = bytes.trim_ascii_start();
+    let is_text = text.starts_with(b"(component") || text.starts_with(b"(module");
+    Err(AdmissionError::NotWasm(if is_text {
+        "it is WebAssembly text; translate it to binary first, for example with `wasm-tools parse`"
+    } else {
+        "it does not begin with the bytes of one"
+    }))
 }
 
 fn exports(component: &Component) -> Result<ExportIndices, AdmissionError> {
@@ -156,7 +211,7 @@ fn exports(component: &Component) -> Result<ExportIndices, AdmissionError> {
     let find = |name: &str| {
         let index = model.as_ref().and_then(|model| component.get_export_index(Some(model), name));
         // The world was compared before, so this is a hole in that comparison.
-        index.ok_or_else(|| AdmissionError::NotCompiled(format!("the export `{name}` cannot be found")))
+        index.ok_or_else(|| AdmissionError::NotLinked(format!("the export `{name}` cannot be found")))
     };
     Ok(ExportIndices {
         describe: find("describe")?,
@@ -164,43 +219,6 @@ fn exports(component: &Component) -> Result<ExportIndices, AdmissionError> {
         apply: find("[method]document.apply")?,
         state: find("[method]document.state")?,
     })
-}
-
-/// Tries the component: it must describe itself, make a new document, and load what it made.
-fn canary(template: &mut Template) -> Result<Manifest, AdmissionError> {
-    let lane = LaneKey { document: DocumentId::from("canary"), branch: Branch::from(Branch::MAIN) };
-    let (interrupt, limits) = (Arc::new(AtomicBool::new(false)), Limits::default());
-    let call = || Call::new(&lane, Instant::now() + CANARY_TIMEOUT, &interrupt, &limits);
-    let failed = |step| move |error| AdmissionError::Canary { step, problem: explain(error) };
-
-    let shared = Arc::new(template.clone());
-    let described = guest::describe(&shared, &mut call()).map_err(failed("describe"))?;
-    let manifest = manifest(described)?;
-    template.canonical = manifest.canonical;
-    let shared = Arc::new(template.clone());
-
-    let states = |guest: &mut Guest| -> Result<Vec<ScopeState>, AdmissionError> {
-        let state = |scope| guest.state(scope, &mut call()).map_err(failed("document.state"));
-        manifest.scopes.iter().map(state).collect()
-    };
-    let mut new = Guest::load(&shared, &[], &mut call()).map_err(failed("document.load of a new document"))?;
-    let initial = states(&mut new)?;
-    let mut again =
-        Guest::load(&shared, &initial, &mut call()).map_err(failed("document.load of the initial state"))?;
-    if states(&mut again)? != initial {
-        let problem = "the state of a document changed by saving and loading it".to_owned();
-        return Err(AdmissionError::Canary { step: "document.load", problem });
-    }
-    Ok(manifest)
-}
-
-fn explain(error: ApplyError) -> String {
-    match error {
-        ApplyError::Failed(failure) => format!("{} ({})", failure.message, failure.reason.name()),
-        ApplyError::Rejected { code, message } => format!("{message} ({code})"),
-        ApplyError::Interrupted => "it was interrupted".to_owned(),
-        ApplyError::Host(fault) => fault.to_string(),
-    }
 }
 
 /// Checks what a model says of itself.

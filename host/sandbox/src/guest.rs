@@ -150,13 +150,20 @@ impl LiveDocument for Guest {
     }
 }
 
-/// Calls `describe` in a throwaway instance.
-pub(crate) fn describe(template: &Arc<Template>, call: &mut Call<'_>) -> Result<ManifestResult, ApplyError> {
+/// What a component says of itself in two calls of one instance.
+pub(crate) struct Described {
+    pub(crate) first: ManifestResult,
+    pub(crate) second: ManifestResult,
+}
+
+/// Calls `describe` twice in a throwaway instance.
+pub(crate) fn describe(template: &Arc<Template>, call: &mut Call<'_>) -> Result<Described, ApplyError> {
     let (mut store, instance) = instantiate(template, call)?;
     let describe: TypedFunc<(), (ManifestResult,)> =
         instance.get_typed_func(&mut store, template.exports.describe).map_err(mismatch)?;
-    let (manifest,) = enter(&mut store, &template.limits, call, Phase::Other, |store| describe.call(store, ()))?;
-    Ok(manifest)
+    let mut once = || enter(&mut store, &template.limits, call, Phase::Other, |store| describe.call(store, ()));
+    let ((first,), (second,)) = (once()?, once()?);
+    Ok(Described { first, second })
 }
 
 /// An export is not of the type that admission found.

@@ -6,12 +6,14 @@
 //! guest does ends within the limits, and every failure names its reason.
 //!
 //! Where things are: `sandbox` has the engine and its configuration, `admit` the checks that
-//! a component passes before it may run, `difference` what does not fit the world, `guest`
+//! a component passes before it may run, `compile` how it becomes machine code, in a child
+//! process and out of a cache if there are, `difference` what does not fit the world, `guest`
 //! the calls into an instance, `host` what an instance may call, `limiter` memory and tables,
 //! `failure` what a failed call means, `abi` the types that cross the boundary.
 
 mod abi;
 mod admit;
+mod compile;
 mod difference;
 mod failure;
 mod guest;
@@ -22,9 +24,12 @@ mod plugin;
 mod sandbox;
 mod text;
 
-pub use admit::AdmissionError;
+pub use admit::{AdmissionError, BinaryMeasures, Blame, Measure, OverLimit, StaticLimits};
+pub use compile::{
+    ArtefactCache, CacheError, CodeOrigin, CompileError, CompileLimits, CompileWorker, compile_worker_main,
+};
 pub use difference::Difference;
 pub use limits::GuestLimits;
 pub use plugin::Plugin;
-pub use sandbox::{EPOCH_TICK, Sandbox, SandboxError};
+pub use sandbox::{EPOCH_TICK, Sandbox, SandboxBuilder, SandboxError};
 pub use text::printable;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use reductor_core::{ApplyError, Call, LiveDocument, Manifest, PluginRef, Reducer, ScopeState};
 
+use crate::admit::BinaryMeasures;
+use crate::compile::CodeOrigin;
 use crate::guest::{Guest, Template};
 use crate::sandbox::Sandbox;
 
@@ -17,6 +19,8 @@ pub struct Plugin {
     pub(crate) template: Arc<Template>,
     pub(crate) imports: Vec<String>,
     pub(crate) component_bytes: usize,
+    pub(crate) measures: BinaryMeasures,
+    pub(crate) code_origin: CodeOrigin,
     pub(crate) compile_time: Duration,
     /// Keeps the ticker alive as long as guests can run.
     pub(crate) _sandbox: Sandbox,
@@ -33,7 +37,17 @@ impl Plugin {
         self.component_bytes
     }
 
-    /// How long it took to compile.
+    /// How much its binary has of what is limited.
+    pub fn measures(&self) -> &BinaryMeasures {
+        &self.measures
+    }
+
+    /// Where its machine code came from.
+    pub fn code_origin(&self) -> CodeOrigin {
+        self.code_origin
+    }
+
+    /// How long it took to compile, or to find in the cache.
     pub fn compile_time(&self) -> Duration {
         self.compile_time
     }

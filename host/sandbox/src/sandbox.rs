@@ -9,12 +9,17 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
+use crate::admit::StaticLimits;
+use crate::compile::{ArtefactCache, CompileWorker, Compiler};
 use crate::failure::BACKTRACE_FRAMES_MAX;
 use crate::host::{self, HostState};
 use crate::limits::GuestLimits;
 
 /// How often a running guest is asked whether it should stop.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+
+/// How long a component may take when it is tried; one with an interpreter needs some milliseconds.
+const CANARY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Core instances, memories and tables that one component may have. A component that
 /// `wit-component` makes from a Rust guest has up to four, one and two; guests that bring an
@@ -42,11 +47,69 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<HostState>,
     pub(crate) limits: GuestLimits,
+    pub(crate) static_limits: StaticLimits,
+    pub(crate) compiler: Compiler,
+    pub(crate) canary_time_max: Duration,
     pooled: bool,
     _ticker: Ticker,
 }
 
-impl Sandbox {
+/// Describes a sandbox that is still to be made.
+#[derive(Debug)]
+#[must_use = "a builder makes nothing until `build`"]
+pub struct SandboxBuilder {
+    limits: GuestLimits,
+    static_limits: StaticLimits,
+    compiler: Compiler,
+    canary_time_max: Duration,
+}
+
+impl Default for SandboxBuilder {
+    fn default() -> Self {
+        Self {
+            limits: GuestLimits::default(),
+            static_limits: StaticLimits::default(),
+            compiler: Compiler::default(),
+            canary_time_max: CANARY_TIME_MAX,
+        }
+    }
+}
+
+impl SandboxBuilder {
+    /// What each guest may use.
+    pub fn guest_limits(mut self, limits: GuestLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What the binary of a component may have.
+    pub fn static_limits(mut self, limits: StaticLimits) -> Self {
+        self.static_limits = limits;
+        self
+    }
+
+    /// How long the calls into a component may take, all together, when it is tried; 10 s if
+    /// this is not called.
+    pub fn canary_time_max(mut self, time: Duration) -> Self {
+        self.canary_time_max = time;
+        self
+    }
+
+    /// Compiles in a child process, within limits of time and memory, instead of in this one.
+    ///
+    /// Do this for plugins that you do not trust: within this process nothing bounds what the
+    /// compiler takes, and a crash of it is a crash of the process.
+    pub fn compile_worker(mut self, worker: CompileWorker) -> Self {
+        self.compiler.worker = Some(worker);
+        self
+    }
+
+    /// Keeps what was compiled.
+    pub fn artefact_cache(mut self, cache: ArtefactCache) -> Self {
+        self.compiler.cache = Some(cache);
+        self
+    }
+
     /// Sets up the engine and starts its ticker.
     ///
     /// Places for instances are reserved ahead where the address space allows it, and else
@@ -55,7 +118,8 @@ impl Sandbox {
     /// # Errors
     ///
     /// [`SandboxError`] if this machine cannot run guests at all.
-    pub fn new(limits: GuestLimits) -> Result<Self, SandboxError> {
+    pub fn build(self) -> Result<Sandbox, SandboxError> {
+        let Self { limits, static_limits, compiler, canary_time_max } = self;
         let (engine, pooled) = match Engine::new(&config(&limits, Allocation::Pooled)) {
             Ok(engine) => (engine, true),
             Err(error) => {
@@ -66,12 +130,34 @@ impl Sandbox {
         };
         let linker = host::linker(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Ticker)?;
-        Ok(Self(Arc::new(Inner { engine, linker, limits, pooled, _ticker: ticker })))
+        let inner = Inner { engine, linker, limits, static_limits, compiler, canary_time_max, pooled, _ticker: ticker };
+        Ok(Sandbox(Arc::new(inner)))
+    }
+}
+
+impl Sandbox {
+    /// Begins to describe a sandbox.
+    pub fn builder() -> SandboxBuilder {
+        SandboxBuilder::default()
+    }
+
+    /// A sandbox that compiles in this process, and keeps nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError`] if this machine cannot run guests at all.
+    pub fn new(limits: GuestLimits) -> Result<Self, SandboxError> {
+        Self::builder().guest_limits(limits).build()
     }
 
     /// What each guest may use.
     pub fn limits(&self) -> &GuestLimits {
         &self.0.limits
+    }
+
+    /// What the binary of a component may have.
+    pub fn static_limits(&self) -> &StaticLimits {
+        &self.0.static_limits
     }
 
     /// Whether places for instances are reserved ahead.
@@ -95,7 +181,8 @@ enum Allocation {
     OnDemand,
 }
 
-fn config(limits: &GuestLimits, allocation: Allocation) -> Config {
+/// Every setting that decides which code is made; compile workers have the same ones.
+pub(crate) fn code_config() -> Config {
     let mut config = Config::new();
     config
         // Calls are synchronous on threads of ours: no fibers, and half the cost of a call.
@@ -106,9 +193,7 @@ fn config(limits: &GuestLimits, allocation: Allocation) -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         // NaN bits would differ between machines.
         .cranelift_nan_canonicalization(true)
-        .max_wasm_stack(limits.stack_bytes_max)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         // Off until a toolchain that guests are built with needs it: less to trust, and
         // relaxed SIMD is not deterministic.
         .wasm_relaxed_simd(false)
@@ -117,6 +202,13 @@ fn config(limits: &GuestLimits, allocation: Allocation) -> Config {
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
         .wasm_tail_call(false);
+    config
+}
+
+/// How code is run, beside how it is made.
+fn config(limits: &GuestLimits, allocation: Allocation) -> Config {
+    let mut config = code_config();
+    config.max_wasm_stack(limits.stack_bytes_max).wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
     if allocation == Allocation::Pooled {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
     }
