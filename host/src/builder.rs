@@ -7,7 +7,9 @@ use reductor_core::{
     DocumentType, EventBus, ExecutorConfig, JobExecutorManager, MemoryStore, NativeReducer, OperationStore, Reducer,
     Reducers, StartError,
 };
-use reductor_sandbox::{AdmissionError, GuestLimits, Sandbox, SandboxError};
+use reductor_sandbox::{
+    AdmissionError, ArtefactCache, CompileWorker, GuestLimits, Sandbox, SandboxBuilder, SandboxError, StaticLimits,
+};
 
 use crate::Host;
 
@@ -18,7 +20,7 @@ const EVENTS_MAX: usize = 16_384;
 #[must_use = "a builder makes nothing until `build` or `start`"]
 pub struct HostBuilder {
     config: ExecutorConfig,
-    guest_limits: GuestLimits,
+    sandbox: SandboxBuilder,
     plugins: Vec<PluginSource>,
     reducers: Vec<Arc<dyn Reducer>>,
     store: Option<Arc<dyn OperationStore>>,
@@ -75,7 +77,7 @@ impl HostBuilder {
     pub(crate) fn new() -> Self {
         Self {
             config: ExecutorConfig::default(),
-            guest_limits: GuestLimits::default(),
+            sandbox: Sandbox::builder(),
             plugins: Vec::new(),
             reducers: Vec::new(),
             store: None,
@@ -124,7 +126,26 @@ impl HostBuilder {
 
     /// What each guest may use.
     pub fn guest_limits(mut self, limits: GuestLimits) -> Self {
-        self.guest_limits = limits;
+        self.sandbox = self.sandbox.guest_limits(limits);
+        self
+    }
+
+    /// What the binary of each plugin may have.
+    pub fn static_limits(mut self, limits: StaticLimits) -> Self {
+        self.sandbox = self.sandbox.static_limits(limits);
+        self
+    }
+
+    /// Compiles plugins in a child process, within limits of time and memory, instead of in
+    /// this one; see [`SandboxBuilder::compile_worker`].
+    pub fn compile_worker(mut self, worker: CompileWorker) -> Self {
+        self.sandbox = self.sandbox.compile_worker(worker);
+        self
+    }
+
+    /// Keeps compiled plugins, so that each is compiled once.
+    pub fn artefact_cache(mut self, cache: ArtefactCache) -> Self {
+        self.sandbox = self.sandbox.artefact_cache(cache);
         self
     }
 
@@ -158,7 +179,7 @@ impl HostBuilder {
             register(&reducers, reducer, name)?;
         }
         if !self.plugins.is_empty() {
-            let sandbox = Sandbox::new(self.guest_limits)?;
+            let sandbox = self.sandbox.build()?;
             for (position, plugin) in self.plugins.into_iter().enumerate() {
                 admit(&sandbox, &reducers, plugin, position)?;
             }
@@ -171,14 +192,14 @@ impl HostBuilder {
 }
 
 fn admit(sandbox: &Sandbox, reducers: &Reducers, plugin: PluginSource, position: usize) -> Result<(), HostError> {
-    let (name, bytes) = match plugin {
-        PluginSource::Bytes(bytes) => (format!("plugin {position}"), bytes),
-        PluginSource::File(file) => match std::fs::read(&file) {
-            Ok(bytes) => (file.display().to_string(), bytes),
-            Err(source) => return Err(HostError::Unreadable { file, source }),
+    let (name, admitted) = match plugin {
+        PluginSource::Bytes(bytes) => (format!("plugin {position}"), sandbox.admit(&bytes)),
+        PluginSource::File(file) => match sandbox.admit_file(&file) {
+            Err(AdmissionError::Unreadable(source)) => return Err(HostError::Unreadable { file, source }),
+            admitted => (file.display().to_string(), admitted),
         },
     };
-    match sandbox.admit(&bytes) {
+    match admitted {
         Ok(plugin) => register(reducers, Arc::new(plugin), name),
         Err(source) => Err(HostError::NotAdmitted { plugin: name, source }),
     }

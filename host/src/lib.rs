@@ -84,7 +84,11 @@ mod builder;
 use std::sync::Arc;
 
 pub use reductor_core::*;
-pub use reductor_sandbox::{AdmissionError, Difference, EPOCH_TICK, GuestLimits, Plugin, Sandbox, SandboxError};
+pub use reductor_sandbox::{
+    AdmissionError, ArtefactCache, BinaryMeasures, Blame, CacheError, CodeOrigin, CompileError, CompileLimits,
+    CompileWorker, Difference, EPOCH_TICK, GuestLimits, Measure, OverLimit, Plugin, Sandbox, SandboxBuilder,
+    SandboxError, StaticLimits, compile_worker_main,
+};
 
 pub use crate::builder::{HostBuilder, HostError, PluginSource};
 

@@ -92,7 +92,7 @@ struct Summary {
     inconclusive: u64,
 }
 
-pub(crate) fn audit(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn audit(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> {
     let config = ExecutorConfig {
         audit: AuditPolicy::Every,
         on_divergence: OnDivergence::FailJob,
@@ -100,7 +100,7 @@ pub(crate) fn audit(args: Args) -> anyhow::Result<Outcome> {
         max_retries: 1,
         ..args.host.config()
     };
-    let host = args.host.build(config)?;
+    let host = args.host.build(config, worker)?;
     let mut checker = Checker::new(host.reducers());
     let (name, submissions) = if args.jobs.as_os_str() == "-" {
         let name = "standard input".to_owned();

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use reductor_host::{AdmissionError, Difference, GuestLimits, Plugin, Sandbox};
+use reductor_host::{AdmissionError, Blame, CodeOrigin, CompileWorker, Difference, Measure, Plugin, Sandbox};
 use reductor_host::{Json, Manifest, Reducer as _};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::plugins::{self, CacheArgs};
 use crate::{Outcome, output};
 
 #[derive(clap::Args)]
@@ -17,33 +17,45 @@ pub(crate) struct Args {
     /// Print a JSON object, also when the component is not admitted.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
-pub(crate) fn check(args: &Args) -> anyhow::Result<Outcome> {
-    let file = args.file.display();
-    let bytes = std::fs::read(&args.file).with_context(|| format!("{file} cannot be read"))?;
-    let sandbox = Sandbox::new(GuestLimits::default())?;
-    match sandbox.admit(&bytes) {
-        Ok(plugin) if args.json => output::pretty(&admitted(&args.file, &plugin))?,
-        Ok(plugin) => output::text(&describe(&args.file, &plugin))?,
+pub(crate) fn check(args: &Args, worker: CompileWorker) -> anyhow::Result<Outcome> {
+    let builder = Sandbox::builder().compile_worker(worker);
+    let builder = match args.cache.open()? {
+        Some(cache) => builder.artefact_cache(cache),
+        None => builder,
+    };
+    let sandbox = builder.build()?;
+    let admitted = plugins::patiently(&format!("checking {}", args.file.display()), || sandbox.admit_file(&args.file));
+    match admitted {
+        Ok(plugin) if args.json => output::pretty(&as_json(&args.file, &plugin, &sandbox))?,
+        Ok(plugin) => output::text(&describe(&args.file, &plugin, &sandbox))?,
         Err(error) => {
             if args.json {
                 output::pretty(&refused(&args.file, &error))?;
             }
-            return Err(error).with_context(|| format!("{file} was not admitted"));
+            return Err(plugins::refused(&args.file, error));
         }
     }
     Ok(Outcome::AllWell)
 }
 
-fn admitted(file: &std::path::Path, plugin: &Plugin) -> Value {
+fn as_json(file: &std::path::Path, plugin: &Plugin, sandbox: &Sandbox) -> Value {
+    let measures: Map<_, _> = measured(plugin, sandbox)
+        .map(|(measure, found, max)| (camel_case(measure.name()), json!({ "found": found, "max": max })))
+        .collect();
     json!({
         "file": file,
         "admitted": true,
         "digest": plugin.plugin().digest,
         "bytes": plugin.component_bytes(),
+        "bytesMax": sandbox.limits().component_bytes_max,
         "imports": plugin.imports(),
-        "compileMs": plugin.compile_time().as_secs_f64() * 1000.0,
+        "code": plugin.code_origin().name(),
+        "compileMs": milliseconds(plugin),
+        "measures": measures,
         "manifest": plugin.manifest(),
     })
 }
@@ -53,7 +65,40 @@ fn refused(file: &std::path::Path, error: &AdmissionError) -> Value {
         AdmissionError::OtherWorld(differences) => differences.iter().map(difference).collect(),
         _ => Vec::new(),
     };
-    json!({ "file": file, "admitted": false, "problem": error.to_string(), "differences": differences })
+    let over_limit = match error {
+        AdmissionError::OverLimit(over) => json!({
+            "measure": camel_case(over.what.name()), "found": over.found, "max": over.max, "offset": over.offset,
+        }),
+        _ => Value::Null,
+    };
+    let blame = match error.blame() {
+        Blame::Component => "component",
+        Blame::Host => "host",
+    };
+    json!({
+        "file": file,
+        "admitted": false,
+        "problem": error.to_string(),
+        "blame": blame,
+        "overLimit": over_limit,
+        "differences": differences,
+    })
+}
+
+/// What was counted, how much of it there is, and how much may be.
+fn measured(plugin: &Plugin, sandbox: &Sandbox) -> impl Iterator<Item = (Measure, u64, u64)> {
+    let max = |measure: Measure| measure.max(sandbox.static_limits(), sandbox.limits());
+    Measure::ALL.iter().map(move |measure| (*measure, plugin.measures().get(*measure), max(*measure)))
+}
+
+fn milliseconds(plugin: &Plugin) -> f64 {
+    plugin.compile_time().as_secs_f64() * 1000.0
+}
+
+fn camel_case(snake_case: &str) -> String {
+    let mut words = snake_case.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| name + &word[..1].to_uppercase() + &word[1..])
 }
 
 fn difference(difference: &Difference) -> Value {
@@ -68,19 +113,45 @@ fn difference(difference: &Difference) -> Value {
     }
 }
 
-fn describe(file: &std::path::Path, plugin: &Plugin) -> String {
+fn describe(file: &std::path::Path, plugin: &Plugin, sandbox: &Sandbox) -> String {
     let manifest = plugin.manifest();
     let row = |name: &str, value: &str| format!("\n  {name:<10}{value}");
     let scopes: Vec<_> = manifest.scopes.iter().map(|scope| scope.as_str()).collect();
     let mut text = format!("{}: {} version {}", file.display(), manifest.document_type, manifest.version);
     text += &row("digest", &plugin.plugin().digest);
-    text += &row("size", &format!("{} kB", plugin.component_bytes().div_ceil(1000)));
-    text += &row("compiled", &format!("in {:.0} ms", plugin.compile_time().as_secs_f64() * 1000.0));
+    text += &row("size", &size(plugin, sandbox));
+    text += &row("compiled", &compiled(plugin));
     text += &row("imports", &plugin.imports().join(", "));
     text += &row("scopes", &scopes.join(", "));
     text += &row("state", if manifest.canonical { "canonical JSON" } else { "JSON, made canonical by the host" });
     text += &actions(manifest);
     text
+}
+
+/// How large it is, and what of it comes nearest to its limit.
+fn size(plugin: &Plugin, sandbox: &Sandbox) -> String {
+    let measures = plugin.measures();
+    let mut text = format!(
+        "{} kB, {} functions, {} kB of memory from the start",
+        plugin.component_bytes().div_ceil(1000),
+        measures.functions,
+        measures.memory_bytes.div_ceil(1000),
+    );
+    let share = |found: u64, max: u64| found as f64 / max as f64;
+    let nearest = measured(plugin, sandbox).max_by(|a, b| share(a.1, a.2).total_cmp(&share(b.1, b.2)));
+    if let Some((measure, found, max)) = nearest {
+        let _ = write!(text, "\n  {:<10}{found} {measure} of {max} allowed", "fullest");
+    }
+    text
+}
+
+fn compiled(plugin: &Plugin) -> String {
+    let ms = milliseconds(plugin);
+    match plugin.code_origin() {
+        CodeOrigin::Cache => format!("before; found in the cache in {ms:.0} ms"),
+        CodeOrigin::Worker => format!("in {ms:.0} ms, by a child process"),
+        CodeOrigin::InProcess => format!("in {ms:.0} ms"),
+    }
 }
 
 fn actions(manifest: &Manifest) -> String {

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use reductor_host::{
-    DispatchGrants, DocumentType, ExecutorConfig, Host, HostBuilder, JobExecutorManagerConfig, Reducers,
+    CompileWorker, DispatchGrants, DocumentType, ExecutorConfig, Host, HostBuilder, JobExecutorManagerConfig, Reducers,
 };
+
+use crate::plugins::{self, CacheArgs};
 
 /// Events that the reader of dispatched jobs may be behind.
 const EVENTS_MAX: usize = 1 << 18;
@@ -24,6 +26,8 @@ pub(crate) struct HostArgs {
     /// once.
     #[arg(long, value_name = "MODEL=MODEL", value_parser = grant)]
     grant: Vec<(DocumentType, DocumentType)>,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 impl HostArgs {
@@ -45,9 +49,14 @@ impl HostArgs {
     }
 
     /// A host with the plugins, not started yet.
-    pub(crate) fn build(&self, config: ExecutorConfig) -> anyhow::Result<Host> {
-        let plugins = self.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file);
-        let host = plugins.config(config).events_max(EVENTS_MAX).build()?;
+    pub(crate) fn build(&self, config: ExecutorConfig, worker: CompileWorker) -> anyhow::Result<Host> {
+        let plugins = self.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file).compile_worker(worker);
+        let plugins = match self.cache.open()? {
+            Some(cache) => plugins.artefact_cache(cache),
+            None => plugins,
+        };
+        let host = plugins.config(config).events_max(EVENTS_MAX);
+        let host = plugins::patiently("compiling plugins", || host.build())?;
         check_grants(&self.grant, host.reducers())?;
         Ok(host)
     }

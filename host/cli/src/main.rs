@@ -63,13 +63,15 @@ enum Plugin {
 }
 
 fn main() -> ExitCode {
+    // First: this process may have been started to compile a plugin, and nothing else.
+    let worker = reductor_host::compile_worker_main();
     let cli = Cli::parse();
     log_to_stderr();
     let outcome = match cli.command {
         Command::Build(args) => build::build(args),
-        Command::Plugin(Plugin::Check(args)) => check::check(&args),
-        Command::Run(args) => run::run(args),
-        Command::Audit(args) => audit::audit(args),
+        Command::Plugin(Plugin::Check(args)) => check::check(&args, worker),
+        Command::Run(args) => run::run(args, worker),
+        Command::Audit(args) => audit::audit(args, worker),
         Command::Bench(command) => bench::bench(command),
         Command::Demo(args) => demo::demo(args),
         Command::Completions { shell } => {

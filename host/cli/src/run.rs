@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use reductor_host::{ExecutorConfig, JobExecutorManager, Json, LaneKey, Refusal, Stop, Submission, Ticket};
+use reductor_host::{CompileWorker, ExecutorConfig, JobExecutorManager, Json, LaneKey, Refusal, Stop, Submission, Ticket};
 use serde::Serialize;
 
 use crate::host_args::HostArgs;
@@ -48,9 +48,9 @@ A file is checked whole before anything runs; standard input line by line.
 Prints one result a line, in the order of the submissions; then those of the jobs that reducers
 dispatched, as they ended, with `causation` in their metadata. The exit code is 1 if any failed."#;
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> {
     let config = ExecutorConfig { max_retries: args.max_retries, ..args.host.config() };
-    let host = args.host.build(config)?;
+    let host = args.host.build(config, worker)?;
     let mut checker = Checker::new(host.reducers());
     let from_stdin = args.jobs.as_os_str() == "-";
     let file = if from_stdin { None } else { Some(input::read_file(&args.jobs, &mut checker)?) };

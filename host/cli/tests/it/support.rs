@@ -45,6 +45,11 @@ impl Ran {
     }
 }
 
+/// Where the tests' calls keep what they compile, instead of in the home of whoever runs them.
+pub(crate) fn cache_home() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
 /// Calls the program.
 pub(crate) fn reductor<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<Ran> {
     reductor_fed(arguments, "")
@@ -55,6 +60,7 @@ pub(crate) fn reductor_fed<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = 
     let mut child = Command::new(env!("CARGO_BIN_EXE_reductor"))
         .args(arguments)
         .env_remove("REDUCTOR_LOG")
+        .env("XDG_CACHE_HOME", cache_home())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -76,6 +82,7 @@ pub(crate) fn reductor_unread<A: AsRef<OsStr>>(
 ) -> Result<(Option<i32>, String)> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_reductor"))
         .args(arguments)
+        .env("XDG_CACHE_HOME", cache_home())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
