@@ -4,6 +4,10 @@
 //! sentence, and its body a case.
 
 mod admission;
+mod admission_cache;
+mod admission_canary;
+mod admission_limits;
+mod admission_worker;
 mod audit;
 mod budget;
 mod dispatch;
@@ -12,6 +16,7 @@ mod flow;
 mod order;
 mod purity;
 mod retry;
+mod shapes;
 mod stop;
 mod submission;
 mod support;

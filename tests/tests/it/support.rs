@@ -13,7 +13,7 @@ use reductor_core::{
     Reducer, Reducers, Refusal, ResidentBudget, Scope, Stop, StoredOperation, Submission, Subscription, Ticket,
     TimestampText,
 };
-use reductor_sandbox::{GuestLimits, Plugin, Sandbox};
+use reductor_sandbox::{ArtefactCache, GuestLimits, Plugin, Sandbox, SandboxBuilder};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,18 @@ pub(crate) fn component(document_type: &str) -> Vec<u8> {
 /// A sandbox with the default limits; the same for all tests.
 pub(crate) fn sandbox() -> &'static Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
-    SANDBOX.get_or_init(|| Sandbox::new(GuestLimits::default()).expect("this machine runs guests"))
+    SANDBOX.get_or_init(|| Sandbox::builder().artefact_cache(cache()).build().expect("this machine runs guests"))
+}
+
+/// What guests were compiled to, by this run of the tests or an earlier one.
+fn cache() -> ArtefactCache {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("artefacts");
+    ArtefactCache::open(directory, ArtefactCache::BYTES_MAX_DEFAULT).expect("cargo's folder is ours")
+}
+
+/// A sandbox that a test makes for itself, with room for hardly more than the canary.
+pub(crate) fn small_sandbox() -> SandboxBuilder {
+    Sandbox::builder().guest_limits(GuestLimits { instances_max: 4, ..GuestLimits::default() })
 }
 
 /// Every guest, in [`sandbox`].
@@ -65,7 +76,8 @@ pub(crate) fn scarce() -> GuestLimits {
 fn scarce_plugin() -> Arc<dyn Reducer> {
     static PLUGIN: OnceLock<Arc<Plugin>> = OnceLock::new();
     let admit = || {
-        let sandbox = Sandbox::new(scarce()).expect("this machine runs guests");
+        let sandbox = Sandbox::builder().guest_limits(scarce()).artefact_cache(cache());
+        let sandbox = sandbox.build().expect("this machine runs guests");
         Arc::new(sandbox.admit(&component(UNRULY)).expect("that is enough to be let in"))
     };
     PLUGIN.get_or_init(admit).clone()
@@ -233,7 +245,7 @@ impl Host {
     }
 
     pub(crate) fn head_of(&self, lane: &LaneKey) -> Result<Option<Head>> {
-        Ok(self.store.snapshot(lane, u64::MAX)?.map(|head| Head::clone(&head)))
+        Ok(self.store.head(lane)?.map(|head| Head::clone(&head)))
     }
 
     /// The operations of a document's main branch.
