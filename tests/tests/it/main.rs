@@ -16,6 +16,7 @@ mod flow;
 mod order;
 mod purity;
 mod retry;
+mod security;
 mod shapes;
 mod stop;
 mod submission;
