@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use reductor_guest::prelude::*;
-use reductor_host::{Host, HostError, JobErrorCode, Phase, Stop, Submission};
+use reductor_host::{ArtefactCache, Host, HostError, JobErrorCode, Phase, Stop, Submission};
 use reductor_tests::COUNTER;
 
 /// The counter's model, as code of the embedder's own.
@@ -110,5 +110,19 @@ fn what_cannot_be_loaded_is_named() -> Result<()> {
     assert_eq!(broken.to_string(), "plugin 1 was not admitted");
     let twice = Host::builder().plugin_file(COUNTER).plugin_file(COUNTER).build().err().context("it was built")?;
     assert!(matches!(&twice, HostError::SameModel { .. }) && twice.to_string().contains("example/counter"), "{twice}");
+    Ok(())
+}
+
+#[test]
+fn what_was_compiled_is_kept_where_the_embedder_says() -> Result<()> {
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("kept");
+    // What an earlier run left was perhaps compiled by another version.
+    let _ = std::fs::remove_dir_all(&directory);
+    for _ in 0..2 {
+        let cache = ArtefactCache::open(&directory, ArtefactCache::BYTES_MAX_DEFAULT)?;
+        let host = Host::builder().plugin_file(COUNTER).artefact_cache(cache).start()?;
+        assert!(host.run_blocking(increment("example/counter", "c")?)?.success);
+        assert_eq!(std::fs::read_dir(&directory)?.count(), 1);
+    }
     Ok(())
 }
