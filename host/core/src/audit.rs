@@ -75,7 +75,8 @@ pub struct AuditBudget {
     audit_s: f64,
 }
 
-/// What may be saved up: so that a quiet hour is not followed by a minute of nothing but audits.
+/// What may be saved up, or else two audits: so that a quiet hour is not followed by a minute of
+/// nothing but audits.
 const CREDIT_MAX_S: f64 = 0.1;
 /// How long an audit takes, as long as none was measured.
 const AUDIT_GUESS_S: f64 = 0.000_2;
@@ -91,7 +92,8 @@ impl AuditBudget {
     /// Takes note that workers spent `time` on so many jobs, audits included.
     pub fn earn(&mut self, time: Duration, jobs: usize) {
         let time_s = time.as_secs_f64();
-        self.credit_s = (self.credit_s + self.share * time_s).min(CREDIT_MAX_S);
+        let most_s = CREDIT_MAX_S.max(2.0 * self.audit_s);
+        self.credit_s = (self.credit_s + self.share * time_s).min(most_s);
         if jobs > 0 {
             self.job_s += (time_s / jobs as f64 - self.job_s) * NEWS;
         }
@@ -103,10 +105,11 @@ impl AuditBudget {
         self.audit_s += (time.as_secs_f64() - self.audit_s) * NEWS;
     }
 
-    /// The chance with which the next job should be audited: zero while the budget is overdrawn,
-    /// and otherwise the same for every job, so that nobody can tell which one it will be.
+    /// The chance with which the next job should be audited: zero while the credit does not cover
+    /// an audit, as long as those lately, and otherwise the same for every job, so that nobody can
+    /// tell which one it will be.
     pub fn chance(&self) -> f64 {
-        if self.credit_s <= 0.0 {
+        if self.credit_s <= self.audit_s {
             return 0.0;
         }
         (self.share * self.job_s / self.audit_s.max(f64::MIN_POSITIVE)).min(1.0)
