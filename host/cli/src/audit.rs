@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 
 use reductor_host::{
-    ActionType, AuditPolicy, Branch, CompileWorker, Divergence, DivergenceKind, DocumentId, ExecutorConfig, Host, JobExecutorManager,
-    JobId, JobResult, OnDivergence, Reason, Stop, Submission, Ticket,
+    ActionType, AuditPolicy, Branch, CompileWorker, Divergence, DivergenceKind, DocumentId, ExecutorConfig, Host,
+    JobExecutorManager, JobId, JobResult, OnDivergence, Reason, Stop, Submission, Ticket,
 };
 use serde::Serialize;
 

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use reductor_host::{CompileWorker, ExecutorConfig, JobExecutorManager, Json, LaneKey, Refusal, Stop, Submission, Ticket};
+use reductor_host::{
+    CompileWorker, ExecutorConfig, JobExecutorManager, Json, LaneKey, Refusal, Stop, Submission, Ticket,
+};
 use serde::Serialize;
 
 use crate::host_args::HostArgs;

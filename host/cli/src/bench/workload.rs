@@ -5,8 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use reductor_host::{
-    ActionId, Append, EventBus, ExecutorConfig, Head, JobExecutorManager, JobExecutorManagerConfig, JobResult, LaneKey,
-    MemoryStore, OperationStore, Reducer, Reducers, Retention, Scope, StoreError, StoredOperation, Submission, Ticket,
+    ActionId, Durability, Entry, EventBus, ExecutorConfig, Head, IdempotencyKey, JobExecutorManager,
+    JobExecutorManagerConfig, JobId, JobQuery, JobRecord, JobResult, JournaledJob, LaneKey, MemoryStore,
+    OperationStore, Pausing, Position, Reducer, Reducers, Retention, Scope, StoreError, StoredOperation, Submission,
+    Submitted, Timestamp,
 };
 use serde_json::json;
 
@@ -69,13 +71,26 @@ fn manager(
 struct Forgetful(RwLock<HashMap<LaneKey, Arc<Head>>>);
 
 impl OperationStore for Forgetful {
-    fn head(&self, lane: &LaneKey) -> Result<Option<Arc<Head>>, StoreError> {
-        Ok(self.0.read().unwrap_or_else(PoisonError::into_inner).get(lane).cloned())
+    fn durability(&self) -> Durability {
+        Durability::Process
     }
 
-    fn append(&self, append: Append) -> Result<(), StoreError> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(append.lane, Arc::new(append.head));
-        Ok(())
+    fn position(&self, lane: &LaneKey) -> Result<Option<Position>, StoreError> {
+        Ok(self.head(lane).map(|head| head.position()))
+    }
+
+    fn snapshot(&self, lane: &LaneKey, _: u64) -> Result<Option<Arc<Head>>, StoreError> {
+        Ok(self.head(lane))
+    }
+
+    fn commit(&self, batch: &[Entry]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        for entry in batch {
+            if let Entry::Append(append) = entry {
+                let mut heads = self.0.write().unwrap_or_else(PoisonError::into_inner);
+                heads.insert(append.lane.clone(), Arc::new(append.head.clone()));
+            }
+        }
+        Ok(batch.iter().map(|_| Ok(())).collect())
     }
 
     fn operations(&self, _: &LaneKey, _: u64, _: usize) -> Result<Vec<StoredOperation>, StoreError> {
@@ -84,6 +99,48 @@ impl OperationStore for Forgetful {
 
     fn operation_of(&self, _: &LaneKey, _: &Scope, _: &ActionId) -> Result<Option<StoredOperation>, StoreError> {
         Ok(None)
+    }
+
+    fn lanes(&self, _: Option<&LaneKey>, _: usize) -> Result<Vec<LaneKey>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn unfinished(&self) -> Result<Vec<JournaledJob>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn last_order(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    fn job(&self, _: &JobId) -> Result<Option<JobRecord>, StoreError> {
+        Ok(None)
+    }
+
+    fn jobs(&self, _: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn job_of_key(&self, _: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
+        Ok(None)
+    }
+
+    fn pausing(&self) -> Result<Pausing, StoreError> {
+        Ok(Pausing::Resumed)
+    }
+
+    fn check_room(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn prune(&self, _: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+impl Forgetful {
+    fn head(&self, lane: &LaneKey) -> Option<Arc<Head>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(lane).cloned()
     }
 }
 
@@ -108,8 +165,8 @@ pub(super) fn run_all(
     submissions: Vec<Submission>,
 ) -> anyhow::Result<Vec<Arc<JobResult>>> {
     let tickets =
-        submissions.into_iter().map(|submission| manager.enqueue(submission)).collect::<Result<Vec<_>, _>>()?;
-    Ok(tickets.into_iter().map(Ticket::wait_blocking).collect())
+        submissions.into_iter().map(|submission| manager.submit(submission)).collect::<Result<Vec<_>, _>>()?;
+    Ok(tickets.into_iter().map(Submitted::wait_blocking).collect())
 }
 
 /// Hands in counter jobs and returns how many were done in a second.
@@ -121,13 +178,13 @@ pub(super) fn counter_rate(manager: &JobExecutorManager, jobs: usize, documents:
         if tickets.len() == JOBS_IN_FLIGHT {
             counted(tickets.pop_front())?;
         }
-        tickets.push_back(manager.enqueue(submission)?);
+        tickets.push_back(manager.submit(submission)?);
     }
     tickets.into_iter().try_for_each(|ticket| counted(Some(ticket)))?;
     Ok(jobs as f64 / began.elapsed().as_secs_f64())
 }
 
-fn counted(ticket: Option<Ticket>) -> anyhow::Result<()> {
+fn counted(ticket: Option<Submitted>) -> anyhow::Result<()> {
     let success = ticket.is_none_or(|ticket| ticket.wait_blocking().success);
     anyhow::ensure!(success, "a counter job failed");
     Ok(())
