@@ -9,9 +9,9 @@ macro_rules! measures {
     ($( $(#[doc = $doc:literal])* $measure:ident $found:ident $max:ident = $default:literal, $words:literal; )*) => {
         /// How much of each thing a component's binary may have. Checked before any of it is compiled.
         ///
-        /// The defaults let guests through that bring an interpreter (a JavaScript component of
-        /// 12 MB uses at most two thirds of each), and keep the slowest binaries that we know
-        /// within what a compile worker has on two cores: half a minute, and half of its memory.
+        /// The defaults let guests through that bring an interpreter: a JavaScript component of
+        /// 12 MB uses at most two thirds of each. The slowest binaries within them that we know
+        /// take 36 s of processor time to compile, and a third of a compile worker's memory.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct StaticLimits {
             $( $(#[doc = $doc])* pub $max: u64, )*
