@@ -1,5 +1,3 @@
 //! The memory store keeps the promises of every store.
 
-use reductor_core::MemoryStore;
-
-crate::conformance::conformance_tests!(MemoryStore::new());
+crate::conformance::conformance_tests!(::reductor_core::MemoryStore::with_retention);

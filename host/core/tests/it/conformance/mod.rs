@@ -2,14 +2,19 @@
 //!
 //! Each function takes an empty store and panics where it breaks a promise. The macro at the
 //! end makes a test of each. The module uses nothing but the public API, so that the tests of
-//! another crate can include this file.
+//! another crate can include it by its path.
+
+pub(crate) mod batches;
+pub(crate) mod histories;
+pub(crate) mod jobs;
+mod samples;
 
 use std::sync::{Arc, Barrier};
 
 use reductor_core::{
     Action, ActionId, ActionType, Append, Branch, DocumentId, DocumentType, Head, Json, LaneKey, Operation,
-    OperationStore, PluginRef, Scope, ScopeHead, ScopeState, StoreError, StoredOperation, Timestamp, TimestampText,
-    operation_id, state_hash,
+    OperationStore, PluginRef, Position, Scope, ScopeHead, ScopeState, StoreError, StoredOperation, Timestamp,
+    TimestampText, operation_id, state_hash,
 };
 
 /// A branch as its writer knows it: makes appends that fit, for tests to spoil.
@@ -76,14 +81,18 @@ fn record(lane: &LaneKey, head: &mut Head, scope: &str, id: &str) -> StoredOpera
             context: None,
         }),
     };
-    let plugin = PluginRef { document_type: head.document_type.clone(), version: 1, digest: "native".into() };
     head.revision += 1;
-    StoredOperation { operation, sequence: head.revision - 1, plugin: Arc::new(plugin) }
+    StoredOperation { operation, sequence: head.revision - 1, plugin: Arc::new(plugin(1)) }
 }
 
-fn read_all(store: &dyn OperationStore, lane: &LaneKey) -> (Option<Head>, Vec<StoredOperation>) {
-    let head = store.snapshot(lane, u64::MAX).expect("a readable head").map(|head| Head::clone(&head));
-    (head, store.operations(lane, 0, usize::MAX).expect("readable operations"))
+/// A revision of the plugin of every test.
+pub(crate) fn plugin(version: u32) -> PluginRef {
+    PluginRef { document_type: DocumentType::from("test/list"), version, digest: format!("sha256:{version}").into() }
+}
+
+fn read_all(store: &dyn OperationStore, lane: &LaneKey) -> (Option<Position>, Vec<StoredOperation>) {
+    let position = store.position(lane).expect("a readable position");
+    (position, store.operations(lane, 0, usize::MAX).expect("readable operations"))
 }
 
 fn find(store: &dyn OperationStore, lane: &LaneKey, scope: &str, action: &str) -> Option<StoredOperation> {
@@ -99,10 +108,10 @@ pub(crate) fn a_branch_that_was_never_written_has_nothing(store: &dyn OperationS
 pub(crate) fn what_was_appended_can_be_read_at_once(store: &dyn OperationStore) {
     let mut writer = Writer::new("d");
     let first = writer.append(store, &[("document", "create"), ("global", "a")]);
-    assert_eq!(read_all(store, &writer.lane), (Some(first.head), first.operations.clone()));
+    assert_eq!(read_all(store, &writer.lane), (Some(first.head.position()), first.operations.clone()));
     let second = writer.append(store, &[("global", "b"), ("local", "a")]);
     let all: Vec<_> = first.operations.into_iter().chain(second.operations).collect();
-    assert_eq!(read_all(store, &writer.lane), (Some(second.head), all));
+    assert_eq!(read_all(store, &writer.lane), (Some(second.head.position()), all));
 }
 
 pub(crate) fn operations_are_read_by_range(store: &dyn OperationStore) {
@@ -136,7 +145,7 @@ pub(crate) fn branches_do_not_disturb_one_another(store: &dyn OperationStore) {
     one.append(store, &[("global", "a")]);
     one.append(store, &[("global", "b")]);
     let append = other.append(store, &[("global", "a")]);
-    assert_eq!(read_all(store, &other.lane), (Some(append.head), append.operations));
+    assert_eq!(read_all(store, &other.lane), (Some(append.head.position()), append.operations));
     assert_eq!(read_all(store, &one.lane).1.len(), 2);
 }
 
@@ -248,11 +257,12 @@ fn race(store: &dyn OperationStore, writer: &Writer, name: &str) -> Append {
     assert!(lost.iter().all(|outcome| matches!(outcome, Err(StoreError::RevisionConflict { .. }))), "{lost:?}");
     let winner = won.pop().expect("one wins").expect("a winner appended");
     assert_eq!(won.len(), 0, "only one wins");
-    assert_eq!(store.snapshot(&writer.lane, u64::MAX).expect("a readable head").as_deref(), Some(&winner.head));
+    assert_eq!(store.position(&writer.lane).expect("a readable position"), Some(winner.head.position()));
     winner
 }
 
-/// Makes a test of every promise. `$make` is an expression for an empty store.
+/// Makes a test of every promise. `$make` makes an empty store that keeps ended jobs as it is
+/// told.
 macro_rules! conformance_tests {
     ($make:expr) => {
         $crate::conformance::conformance_tests! {
@@ -269,9 +279,64 @@ macro_rules! conformance_tests {
             one_of_two_appends_at_the_same_revision_wins,
             one_of_two_who_create_a_document_wins,
         }
+        mod histories {
+            $crate::conformance::conformance_tests! {
+                in histories, $make,
+                operations_come_back_as_they_were_given,
+                every_operation_has_the_plugin_that_made_it,
+                a_position_has_scopes_without_operations,
+                an_action_comes_again_after_it_was_taken_back,
+                an_action_that_counts_does_not_come_again,
+                lanes_are_listed_in_the_order_of_their_keys,
+                a_snapshot_is_the_newest_that_is_not_later,
+                a_snapshot_of_what_is_not_there_is_refused,
+                a_long_history_can_be_read_from_anywhere,
+            }
+        }
+        mod batches {
+            $crate::conformance::conformance_tests! {
+                in batches, $make,
+                a_refused_entry_leaves_the_others,
+                later_entries_of_a_batch_see_the_earlier_ones,
+                a_refused_end_leaves_the_job_unfinished,
+                an_empty_batch_changes_nothing,
+            }
+        }
+        mod jobs {
+            $crate::conformance::conformance_tests! {
+                in jobs, $make,
+                an_unknown_job_is_not_there,
+                an_accepted_job_comes_back_as_it_was_given,
+                unfinished_jobs_come_in_the_order_of_their_acceptance,
+                failed_attempts_are_kept,
+                a_completed_job_has_its_result,
+                a_result_has_repeated_operations_and_creations,
+                a_job_that_failed_is_a_dead_letter,
+                a_dead_letter_is_retried_at_its_old_place,
+                a_dead_letter_is_discarded,
+                dispatched_jobs_are_accepted_with_the_end,
+                a_job_can_be_accepted_and_end_in_one_batch,
+                a_job_is_found_by_its_key_while_it_is_known,
+                jobs_are_listed_by_what_is_asked,
+                the_last_number_never_goes_back,
+                pausing_is_kept,
+                completed_jobs_are_pruned_by_number_and_age,
+                dead_letters_are_pruned_by_number_and_age,
+                there_is_room,
+            }
+        }
+    };
+    (in $module:ident, $make:expr, $($promise:ident),+ $(,)?) => {
+        $(#[test] fn $promise() { $crate::conformance::$module::$promise(&$make); })+
     };
     ($make:expr, $($promise:ident),+ $(,)?) => {
-        $(#[test] fn $promise() { $crate::conformance::$promise(&$make); })+
+        $(#[test] fn $promise() {
+            let retention = ::reductor_core::JobRetention::default();
+            $crate::conformance::$promise(&$make(retention));
+        })+
     };
 }
 pub(crate) use conformance_tests;
+
+/// Makes an empty store that keeps ended jobs as it is told.
+pub(crate) type Make<'a, S> = &'a dyn Fn(reductor_core::JobRetention) -> S;
