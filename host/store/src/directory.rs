@@ -1,0 +1,191 @@
+//! A store's directory: who has it open, which version it is, what was acknowledged.
+//!
+//! `lock` is held by the process that has the store open. `version` says that this is a store,
+//! and of which version; it is written last when a store is made. `acknowledged` says how many
+//! batches have reached the disk, so that the loss of one is noticed. `data` is the engine's.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::OpenError;
+
+/// The version of stores that are made.
+pub(crate) const VERSION: u32 = 1;
+
+const VERSION_TEXT: &str = "reductor store ";
+const ENTRIES: [&str; 5] = ["lock", "version", "version.new", "acknowledged", "data"];
+const RESTORING: &str = "restoring";
+
+/// A directory that this process has locked.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    dir: PathBuf,
+    /// Held until it is dropped.
+    _lock: File,
+}
+
+/// What a directory has been found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing, or a store that was not made to the end.
+    Nothing,
+    /// A store.
+    Store,
+}
+
+impl Directory {
+    /// Locks a directory, which is made if it does not exist.
+    pub(crate) fn open(dir: &Path) -> Result<(Self, Found), OpenError> {
+        let io = |doing| move |error| OpenError::Io { dir: dir.to_owned(), doing, error };
+        if dir.exists() && !dir.is_dir() {
+            return Err(OpenError::NotADirectory(dir.to_owned()));
+        }
+        fs::create_dir_all(dir).map_err(io("make it"))?;
+        for entry in fs::read_dir(dir).map_err(io("read it"))? {
+            let name = entry.map_err(io("read it"))?.file_name();
+            if name == RESTORING {
+                return Err(OpenError::Unfinished(dir.to_owned()));
+            }
+            if !ENTRIES.iter().any(|known| name == *known) {
+                // Whatever else lies in a store is nobody's business; but a store it must be.
+                if !dir.join("version").exists() {
+                    return Err(OpenError::NotAStore(dir.to_owned()));
+                }
+            }
+        }
+        let lock = lock(dir)?;
+        let found = found(dir)?;
+        Ok((Self { dir: dir.to_owned(), _lock: lock }, found))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the engine's files are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Removes what is left of a store that was not made to the end.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        for leftover in [self.data(), self.dir.join("acknowledged"), self.dir.join("version.new")] {
+            let removed = if leftover.is_dir() { fs::remove_dir_all(&leftover) } else { fs::remove_file(&leftover) };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a store of it, now that everything else is there.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        let (new, version) = (self.dir.join("version.new"), self.dir.join("version"));
+        let mut file = File::create(&new)?;
+        writeln!(file, "{VERSION_TEXT}{VERSION}")?;
+        file.sync_all()?;
+        fs::rename(&new, &version)?;
+        File::open(&self.dir)?.sync_all()?;
+        if let Some(parent) = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Whether all of the engine's trees are there. It would take one that lost the file it
+    /// starts from for new, and remove the rest.
+    pub(crate) fn check_trees(&self) -> Result<(), OpenError> {
+        let damaged = |problem: String| OpenError::Damaged { dir: self.dir.clone(), problem };
+        let io = |error| OpenError::Io { dir: self.dir.clone(), doing: "read its files", error };
+        let data = self.data();
+        for needed in ["version", "lock", "keyspaces"] {
+            if !data.join(needed).exists() {
+                return Err(damaged(format!("`data/{needed}` is missing")));
+            }
+        }
+        for tree in fs::read_dir(data.join("keyspaces")).map_err(io)? {
+            let tree = tree.map_err(io)?.path();
+            if tree.is_dir() && !tree.join("current").exists() {
+                return Err(damaged(format!("`{}` is missing", tree.join("current").display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many batches had reached the disk for certain.
+    pub(crate) fn acknowledged(&self) -> io::Result<(Acknowledged, u64)> {
+        let path = self.dir.join("acknowledged");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut bytes = Vec::new();
+        (&file).take(64).read_to_end(&mut bytes)?;
+        Ok((Acknowledged { file }, parse_acknowledged(&bytes).unwrap_or(0)))
+    }
+}
+
+/// How many batches have reached the disk. It is written without being synced: after a loss of
+/// power it may say less than there were, and never more.
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    file: File,
+}
+
+impl Acknowledged {
+    pub(crate) fn write(&self, commits: u64) -> io::Result<()> {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&commits.to_le_bytes());
+        bytes[8..].copy_from_slice(&xxh3_64(&commits.to_le_bytes()).to_le_bytes());
+        self.file.write_all_at(&bytes, 0)
+    }
+}
+
+fn parse_acknowledged(bytes: &[u8]) -> Option<u64> {
+    let (commits, checksum) = bytes.split_first_chunk::<8>()?;
+    let fits = checksum == xxh3_64(commits).to_le_bytes();
+    fits.then(|| u64::from_le_bytes(*commits))
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let io = |doing| move |error| OpenError::Io { dir: dir.to_owned(), doing, error };
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.read(true).write(true).create(true).truncate(false).open(path).map_err(io("open its lock"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.take(32).read_to_string(&mut pid);
+            return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(error)) => return Err(io("lock it")(error)),
+    }
+    // Who it is, for the message to others. It is not what locks.
+    let note = || -> io::Result<()> {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    let mut note = note;
+    note().map_err(io("write its lock"))?;
+    Ok(file)
+}
+
+fn found(dir: &Path) -> Result<Found, OpenError> {
+    let text = match fs::read(dir.join("version")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(OpenError::Io { dir: dir.to_owned(), doing: "read its version", error }),
+    };
+    let version = std::str::from_utf8(&text).ok().and_then(|text| text.strip_prefix(VERSION_TEXT));
+    let version = version.and_then(|version| version.strip_suffix('\n')).and_then(|version| version.parse().ok());
+    match version {
+        Some(VERSION) => Ok(Found::Store),
+        Some(found) if found > VERSION => Err(OpenError::Newer { dir: dir.to_owned(), found, supported: VERSION }),
+        _ => Err(OpenError::Damaged { dir: dir.to_owned(), problem: "its version cannot be read".to_owned() }),
+    }
+}

@@ -1,0 +1,35 @@
+//! The durable store of Reductor: operations, snapshots and the journal of jobs, in a directory.
+//!
+//! [`DiskStore`] keeps the promises of [`reductor_core::OperationStore`] across the end of the
+//! process, of the kernel and of the power: what it acknowledged is there at the next start, and
+//! what it cannot read as it was written is an error and never an answer.
+//!
+//! ```
+//! use reductor_core::OperationStore as _;
+//! use reductor_store::{DiskStore, StoreOptions};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let store = DiskStore::open(dir.path(), StoreOptions::default())?;
+//! assert!(store.lanes(None, 10)?.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod codec;
+mod directory;
+mod engine;
+mod error;
+mod jobs;
+mod keys;
+mod lanes;
+mod names;
+mod options;
+mod plan;
+mod snapshots;
+mod start;
+mod store;
+mod tail;
+mod ticker;
+
+pub use error::OpenError;
+pub use options::{StoreOptions, Sync};
+pub use store::DiskStore;

@@ -1,0 +1,5 @@
+//! The behaviour of the durable store, seen from outside.
+
+#[path = "../../../core/tests/it/conformance/mod.rs"]
+mod conformance;
+mod conforming;
