@@ -138,6 +138,16 @@ impl fmt::Display for LaneKey {
 pub struct OperationId([u8; 16]);
 
 impl OperationId {
+    /// The id of these bits, as a store kept them.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bits.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// Takes the first 16 bytes of a digest.
     pub(crate) fn from_digest(digest: &[u8]) -> Self {
         let mut bytes = [0; 16];

@@ -125,6 +125,7 @@ pub use residents::ResidentBudget;
 pub use roll::{ExecutorStats, ExecutorStatus, Phase};
 pub use store::{
     Append, Durability, Entry, Head, OperationStore, Pausing, Position, ScopeHead, ScopePosition, StoreError,
+    taken_back,
 };
 pub use submission::{Accepted, ActionDraft, Refusal, Submission};
 pub use time::{Clock, NotATimestamp, Span, Timestamp, TimestampText};

@@ -15,6 +15,8 @@ pub(crate) struct MemoryJournal {
     records: BTreeMap<u64, JobRecord>,
     by_id: HashMap<JobId, u64>,
     by_key: HashMap<IdempotencyKey, JobId>,
+    /// The numbers of those that ended, as they did.
+    ended: BTreeMap<u64, u64>,
     last_order: u64,
     pausing: Pausing,
     retention: JobRetention,
@@ -22,18 +24,24 @@ pub(crate) struct MemoryJournal {
 
 impl Default for MemoryJournal {
     fn default() -> Self {
-        Self {
-            records: BTreeMap::new(),
-            by_id: HashMap::new(),
-            by_key: HashMap::new(),
-            last_order: 0,
-            pausing: Pausing::Resumed,
-            retention: JobRetention::default(),
-        }
+        Self::new(JobRetention::default())
     }
 }
 
 impl MemoryJournal {
+    /// An empty journal that keeps ended jobs for so long.
+    pub(crate) fn new(retention: JobRetention) -> Self {
+        Self {
+            records: BTreeMap::new(),
+            by_id: HashMap::new(),
+            by_key: HashMap::new(),
+            ended: BTreeMap::new(),
+            last_order: 0,
+            pausing: Pausing::Resumed,
+            retention,
+        }
+    }
+
     /// Takes down everything but operations and ends.
     pub(crate) fn write(&mut self, entry: &Entry) {
         match entry {
@@ -45,7 +53,8 @@ impl MemoryJournal {
             }
             Entry::Pausing(pausing) => self.pausing = *pausing,
             Entry::Discarded(job_id) => {
-                if let Some(order) = self.by_id.get(job_id).copied() {
+                let failed = |order: &u64| matches!(self.records.get(order), Some(JobRecord::Failed { .. }));
+                if let Some(order) = self.by_id.get(job_id).copied().filter(failed) {
                     self.forget(order);
                 }
             }
@@ -64,6 +73,8 @@ impl MemoryJournal {
             JobRecord::Failed { journaled: journaled.clone(), result, revision: *revision }
         };
         self.records.insert(order, record);
+        let last = self.ended.last_key_value().map_or(0, |(end, _)| *end);
+        self.ended.insert(last + 1, order);
         dispatched.iter().for_each(|journaled| self.accept(journaled.clone()));
     }
 
@@ -74,6 +85,9 @@ impl MemoryJournal {
             self.by_key.insert(key.clone(), job_id.clone());
         }
         self.by_id.insert(job_id, journaled.order);
+        if matches!(self.records.get(&journaled.order), Some(JobRecord::Completed { .. } | JobRecord::Failed { .. })) {
+            self.ended.retain(|_, order| *order != journaled.order);
+        }
         self.records.insert(journaled.order, JobRecord::Unfinished(journaled));
     }
 
@@ -81,6 +95,7 @@ impl MemoryJournal {
         let Some(record) = self.records.remove(&order) else { return };
         self.by_id.remove(record.job_id());
         self.by_key.retain(|_, job_id| job_id != record.job_id());
+        self.ended.retain(|_, ended| *ended != order);
     }
 
     pub(crate) fn unfinished(&self) -> Vec<JournaledJob> {
@@ -120,18 +135,18 @@ impl MemoryJournal {
         surplus.len() as u64
     }
 
-    /// The ended jobs that are too old or too many.
+    /// The ended jobs that are too old or too many: those that ended first, up to one to keep.
     fn surplus(&self, status: JobStatus, count_max: usize, age_max: Duration, now: Timestamp) -> Vec<u64> {
         let age_ms_max = i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX);
-        let ended = |record: &JobRecord| {
-            let result = record.result().filter(|_| record.status() == status)?;
-            Some((record.order(), result.completed_at))
+        let ended = |order: &u64| {
+            let record = self.records.get(order).filter(|record| record.status() == status)?;
+            Some((*order, record.result()?.completed_at))
         };
-        // From the newest on, so that those beyond the number are the oldest.
-        let ended = self.records.values().rev().filter_map(ended).enumerate();
-        ended
-            .filter(|(newer, (_, at))| *newer >= count_max || now.ms.saturating_sub(at.ms) > age_ms_max)
-            .map(|(_, (order, _))| order)
-            .collect()
+        let ended: Vec<_> = self.ended.values().filter_map(ended).collect();
+        let too_many = ended.len().saturating_sub(count_max);
+        let surplus = |(at, (_, ended)): &(usize, &(u64, Timestamp))| {
+            *at < too_many || now.ms.saturating_sub(ended.ms) > age_ms_max
+        };
+        ended.iter().enumerate().take_while(surplus).map(|(_, (order, _))| *order).collect()
     }
 }

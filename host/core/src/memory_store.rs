@@ -1,13 +1,13 @@
 //! A log that lives as long as the process does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::action::StoredOperation;
+use crate::action::{Action, StoredOperation};
 use crate::ids::{ActionId, IdempotencyKey, JobId, LaneKey, Scope};
-use crate::journal::{JobQuery, JobRecord, JournaledJob};
+use crate::journal::{JobQuery, JobRecord, JobRetention, JournaledJob};
 use crate::memory_journal::MemoryJournal;
-use crate::store::{Append, Durability, Entry, Head, OperationStore, Pausing, Position, StoreError};
+use crate::store::{Append, Durability, Entry, Head, OperationStore, Pausing, Position, StoreError, taken_back};
 use crate::time::Timestamp;
 
 /// Keeps every operation in memory.
@@ -35,6 +35,11 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// An empty log that keeps ended jobs for so long.
+    pub fn with_retention(retention: JobRetention) -> Self {
+        Self { lanes: RwLock::default(), journal: Mutex::new(MemoryJournal::new(retention)) }
+    }
+
     fn log(&self, lane: &LaneKey) -> Option<Arc<Mutex<Log>>> {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(lane).cloned()
     }
@@ -52,12 +57,21 @@ impl MemoryStore {
                 Ok(())
             }
             // The head of every branch is here, states and all.
-            Entry::Snapshot { .. } => Ok(()),
+            Entry::Snapshot { lane, head } => self.check_stands(lane, head),
             other => {
                 self.journal().write(other);
                 Ok(())
             }
         }
+    }
+
+    fn check_stands(&self, lane: &LaneKey, head: &Head) -> Result<(), StoreError> {
+        let stands = |log: &Log| head.revision < log.head.revision || head.position() == log.head.position();
+        if self.read(lane, stands) == Some(true) {
+            return Ok(());
+        }
+        let found = self.read(lane, |log| log.head.revision).unwrap_or(0);
+        Err(StoreError::RevisionConflict { lane: lane.clone(), expected: head.revision, found })
     }
 
     fn read<T>(&self, lane: &LaneKey, read: impl FnOnce(&Log) -> T) -> Option<T> {
@@ -184,22 +198,25 @@ impl Log {
                 found: self.head.revision,
             });
         }
-        let mut seen = HashSet::with_capacity(append.operations.len());
         let mut next_index: Vec<(&Scope, u64)> =
             self.head.scopes.iter().map(|scope| (&scope.state.scope, scope.next_index)).collect();
-        for (stored, sequence) in append.operations.iter().zip(self.head.revision..) {
+        let mut seen = HashMap::with_capacity(append.operations.len());
+        for (position, (stored, sequence)) in append.operations.iter().zip(self.head.revision..).enumerate() {
             let action = &stored.operation.action;
             let at = next_index.iter().position(|(scope, _)| **scope == action.scope).unwrap_or_else(|| {
                 next_index.push((&action.scope, 0));
                 next_index.len() - 1
             });
             let next = &mut next_index[at].1;
-            let known = self.by_action.contains_key(&(action.scope.clone(), action.id.clone()));
             let problem = if stored.sequence != sequence {
                 Some("its sequence is not the next")
             } else if stored.operation.index != *next {
                 Some("its index is not the next of its scope")
-            } else if known || !seen.insert((&action.scope, &action.id)) {
+            } else if self.is_live(
+                action,
+                &append.operations[..=position],
+                seen.insert((&action.scope, &action.id), position),
+            ) {
                 Some("its action is in the log already")
             } else {
                 None
@@ -214,5 +231,19 @@ impl Log {
             *next += 1;
         }
         Ok(())
+    }
+
+    /// Whether the operation that the action of the last of these became before counts still.
+    /// `seen` is its place among them, if it is one of them.
+    fn is_live(&self, action: &Action, new: &[StoredOperation], seen: Option<usize>) -> bool {
+        let in_log = || self.by_action.get(&(action.scope.clone(), action.id.clone())).copied();
+        let (log, new) = match (seen, in_log()) {
+            (Some(at), _) => (&[][..], &new[at..]),
+            (None, Some(at)) => (&self.operations[at..], new),
+            (None, None) => return false,
+        };
+        let stream = log.iter().chain(new).filter(|stored| stored.operation.action.scope == action.scope);
+        let stream: Vec<_> = stream.map(|stored| (stored.operation.index, stored.operation.skip)).collect();
+        !taken_back(stream[0].0, stream[1..].iter().rev().copied())
     }
 }

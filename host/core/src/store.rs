@@ -113,7 +113,8 @@ pub enum Entry {
     /// A job ended: with the operations that it made and the jobs that it dispatched, or failed
     /// for good.
     Ended(EndedJob),
-    /// Where a branch stands, with its states, to load it from. It stands there already.
+    /// Where a branch stands or stood, with its states, to load it from. Refused with
+    /// [`StoreError::RevisionConflict`] if it does not.
     Snapshot {
         /// Which branch.
         lane: LaneKey,
@@ -203,10 +204,32 @@ pub enum StoreError {
     },
 }
 
+/// Whether the operations after one in its stream take it back.
+///
+/// An operation at index `i` with skip `s` takes back the `s` operations before it, and with them
+/// what those took back: the stream that counts is found by going back from its end, from `i` to
+/// `i - s - 1`. `later` are the (index, skip) of all operations after the one at `index`, the
+/// newest first.
+pub fn taken_back(index: u64, later: impl IntoIterator<Item = (u64, u64)>) -> bool {
+    let mut counts = u64::MAX;
+    for (at, skip) in later {
+        if at > counts {
+            continue;
+        }
+        match at.checked_sub(skip).and_then(|before| before.checked_sub(1)) {
+            Some(before) if before >= index => counts = before,
+            _ => return true,
+        }
+    }
+    counts != index && counts != u64::MAX
+}
+
 /// Keeps an append-only log of operations by document and branch, and a journal of jobs.
 ///
 /// Promises, whatever the implementation: a batch is all or nothing; (lane, scope, index) is
-/// unique, and so is (lane, scope, action id); what was committed can be read at once by
+/// unique, and so is the live operation of (lane, scope, action id): an action comes again only
+/// after its operation was [taken back](taken_back), by the skip of the new one or of one in
+/// between, and then is that of the new one; what was committed can be read at once by
 /// everybody, and if it is on a disk survives whatever ends the process; what cannot be read as
 /// it was written is an error and never an answer.
 pub trait OperationStore: Send + Sync {
@@ -235,7 +258,7 @@ pub trait OperationStore: Send + Sync {
     /// [`StoreError`] if the log cannot be read.
     fn operations(&self, lane: &LaneKey, from: u64, limit: usize) -> Result<Vec<StoredOperation>, StoreError>;
 
-    /// The operation that an action became, if it did.
+    /// The operation that an action became, if it did; the last, if it was taken back before.
     ///
     /// # Errors
     ///
