@@ -2,6 +2,7 @@
 //!
 //! The record of a completed job refers to its operations in the log instead of repeating them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bincode::{BorrowDecode, Encode};
@@ -193,6 +194,8 @@ struct MoreRecord<'a> {
     trap: Option<&'a str>,
     panic: Option<(&'a str, &'a str)>,
     backtrace: Option<Vec<FrameRecord<'a>>>,
+    /// JSON.
+    divergence: Option<Cow<'a, str>>,
 }
 
 #[derive(Clone, Debug, Encode, BorrowDecode)]
@@ -536,6 +539,7 @@ impl<'a> MoreRecord<'a> {
             trap,
             panic,
             backtrace,
+            divergence,
         } = metadata;
         let usual = JobMetadata {
             attempts: metadata.attempts,
@@ -558,6 +562,9 @@ impl<'a> MoreRecord<'a> {
             trap: trap.as_deref(),
             panic: panic.as_ref().map(|PanicNote { message, location }| (&**message, &**location)),
             backtrace: backtrace.as_ref().map(|frames| frames.iter().map(FrameRecord::of).collect()),
+            divergence: divergence
+                .as_ref()
+                .map(|it| serde_json::to_string(it).expect("a divergence has only texts for keys").into()),
         })
     }
 
@@ -577,6 +584,8 @@ impl<'a> MoreRecord<'a> {
             .panic
             .map(|(message, location)| PanicNote { message: message.to_owned(), location: location.to_owned() });
         metadata.backtrace = self.backtrace.as_ref().map(|frames| frames.iter().map(FrameRecord::restore).collect());
+        let divergence = self.divergence.as_deref().map(serde_json::from_str).transpose();
+        metadata.divergence = divergence.map_err(BadRecord::fields)?;
         Ok(())
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use reductor_core::{
-    Accepted, Action, ActionContext, ActionId, ActionSigner, ActionType, Append, Causation, DocumentType, EndedJob,
-    Entry, FailedAttempt, Frame, IdempotencyKey, Job, JobError, JobErrorCode, JobExecutionConfig, JobId, JobMetadata,
-    JobResult, JobStatus, JournaledJob, JournaledLineage, Json, LaneKey, Operation, OperationStore, PanicNote, Reason,
-    Scope, SignerApp, SignerUser, Span, StateHash, Timestamp, TimestampText, operation_id,
+    Accepted, Action, ActionContext, ActionId, ActionSigner, ActionType, Append, Causation, Divergence, DocumentType,
+    EndedJob, Entry, FailedAttempt, Frame, IdempotencyKey, Job, JobError, JobErrorCode, JobExecutionConfig, JobId,
+    JobMetadata, JobResult, JobStatus, JournaledJob, JournaledLineage, Json, LaneKey, Operation, OperationStore,
+    PanicNote, Reason, Scope, SignerApp, SignerUser, Span, StateHash, Timestamp, TimestampText, operation_id,
 };
 
 /// An action with a context and signatures, and JSON that nobody else would spell so.
@@ -116,6 +116,10 @@ pub(crate) fn completed(journaled: JournaledJob, operations: Vec<Operation>, app
     EndedJob { journaled, result: Arc::new(result), append, dispatched: Vec::new(), revision }
 }
 
+fn divergence() -> Divergence {
+    serde_json::from_str(include_str!("../../golden/divergence.json")).expect("it is one")
+}
+
 /// How a job ended: badly.
 pub(crate) fn failed(journaled: JournaledJob) -> EndedJob {
     let job = journaled.accepted.job.with_status(JobStatus::Failed);
@@ -140,6 +144,7 @@ pub(crate) fn failed(journaled: JournaledJob) -> EndedJob {
             Frame { function: "f".to_owned(), file: Some("src/lib.rs".to_owned()), line: Some(3) },
             Frame { function: "g".to_owned(), file: None, line: None },
         ]),
+        divergence: Some(Box::new(divergence())),
     };
     let result = JobResult {
         job,
