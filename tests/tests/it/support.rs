@@ -245,7 +245,7 @@ impl Host {
     }
 
     pub(crate) fn head_of(&self, lane: &LaneKey) -> Result<Option<Head>> {
-        Ok(self.store.head(lane)?.map(|head| Head::clone(&head)))
+        Ok(self.store.snapshot(lane, u64::MAX)?.map(|head| Head::clone(&head)))
     }
 
     /// The operations of a document's main branch.
