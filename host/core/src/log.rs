@@ -130,10 +130,6 @@ impl Log {
         std::mem::take(&mut *self.evicted())
     }
 
-    pub(crate) fn has_evicted(&self) -> bool {
-        !self.evicted().is_empty()
-    }
-
     fn evicted(&self) -> MutexGuard<'_, Vec<(LaneKey, Arc<Head>)>> {
         self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,7 +31,7 @@ impl Shared {
             timesheet.note(&document_type, began, jobs.saturating_sub(turn.jobs.len()));
             if let Some(resident) = resident {
                 self.log.evict(self.residents.keep(&turn.lane, resident));
-                self.wake_committer();
+                self.hand_over_evicted();
             }
             self.end_turn(turn, rest);
         }

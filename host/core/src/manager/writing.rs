@@ -14,10 +14,7 @@ impl Shared {
     /// Writes until the manager is gone and everything is written.
     pub(super) fn write_until_closed(&self, committer: &Committer) {
         let mut pruned_at = self.config.clock.elapsed();
-        while let Some(mut batch) = committer.next_batch(PRUNE_EVERY) {
-            let evicted = self.log.take_evicted();
-            let snapshots = evicted.into_iter().map(|(lane, head)| Entry::Snapshot { lane, head });
-            batch.extend(snapshots.map(|entry| Item { entry: Some(entry), then: Then::Nothing }));
+        while let Some(batch) = committer.next_batch(PRUNE_EVERY) {
             self.write(committer, batch);
             committer.batch_done();
             self.tell_if_idle(&mut self.lock());
@@ -115,12 +112,14 @@ impl Shared {
         }
     }
 
-    /// Hands what befell a live document that had to go to the committer, so that the next load
-    /// replays little.
-    pub(super) fn wake_committer(&self) {
-        if let Some(committer) = self.committer.as_ref().filter(|_| self.log.has_evicted()) {
+    /// Hands over where live documents stood that had to go, so that the next load replays little.
+    /// Behind their appends, so that no snapshot is written before the operations that lead to it.
+    pub(super) fn hand_over_evicted(&self) {
+        let Some(committer) = &self.committer else { return };
+        for (lane, head) in self.log.take_evicted() {
+            let entry = Some(Entry::Snapshot { lane, head });
             // If nothing is written any more, nothing need be snapshotted.
-            let _ = committer.push(Item { entry: None, then: Then::Nothing });
+            let _ = committer.push(Item { entry, then: Then::Nothing });
         }
     }
 }
