@@ -187,10 +187,7 @@ impl JobQuery {
 impl JournaledJob {
     /// Takes note of an attempt that failed.
     pub fn attempt_failed(&mut self, attempt: FailedAttempt, not_before: Option<Timestamp>) {
-        if self.failed_attempts.len() == FAILED_ATTEMPTS_MAX {
-            self.failed_attempts.remove(1);
-        }
-        self.failed_attempts.push(attempt);
+        keep_attempt(&mut self.failed_attempts, attempt);
         self.not_before = not_before;
     }
 
@@ -198,4 +195,12 @@ impl JournaledJob {
     pub fn attempts(&self) -> u32 {
         self.failed_attempts.last().map_or(0, |last| last.attempt)
     }
+}
+
+/// Adds an attempt to those that are kept.
+pub(crate) fn keep_attempt(attempts: &mut Vec<FailedAttempt>, attempt: FailedAttempt) {
+    if attempts.len() >= FAILED_ATTEMPTS_MAX {
+        attempts.remove(1);
+    }
+    attempts.push(attempt);
 }

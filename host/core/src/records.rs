@@ -97,6 +97,8 @@ struct Progress {
 enum Stage {
     Waiting,
     Started,
+    /// It was cancelled: it starts no more, and ends when the journal has that.
+    Leaving,
     Ended(Arc<JobResult>),
 }
 
@@ -218,8 +220,13 @@ impl Kept {
             return None;
         }
         let (_, record) = self.ended.pop_front()?;
-        self.records.remove(record.job_id());
-        if let Some(key) = &record.accepted.idempotency_key {
+        // The job may be under way again since, with another record.
+        if self.records.get(record.job_id()).is_some_and(|known| Arc::ptr_eq(known, &record)) {
+            self.records.remove(record.job_id());
+        }
+        if let Some(key) = &record.accepted.idempotency_key
+            && self.by_key.get(key).is_some_and(|known| Arc::ptr_eq(known, &record))
+        {
             self.by_key.remove(key);
         }
         Some(record)
@@ -282,6 +289,11 @@ impl Record {
         matches!(self.lock().stage, Stage::Ended(_))
     }
 
+    /// Whether it has ended, or is about to without being started.
+    pub(crate) fn starts_no_more(&self) -> bool {
+        matches!(self.lock().stage, Stage::Ended(_) | Stage::Leaving)
+    }
+
     /// A place to wait for the result at; it may lie there already.
     pub(crate) fn watch(&self) -> oneshot::Receiver<Arc<JobResult>> {
         let (sender, receiver) = oneshot::channel();
@@ -291,7 +303,7 @@ impl Record {
                 // The receiver is right here.
                 let _ = sender.send(result.clone());
             }
-            Stage::Waiting | Stage::Started => {
+            Stage::Waiting | Stage::Started | Stage::Leaving => {
                 if progress.watchers.len() == progress.watchers.capacity() {
                     progress.watchers.retain(|watcher| !watcher.is_closed());
                 }
@@ -306,7 +318,7 @@ impl Record {
         let mut progress = self.lock();
         match &progress.stage {
             Stage::Ended(result) => dependent.hold.take_note(result),
-            Stage::Waiting | Stage::Started => {
+            Stage::Waiting | Stage::Started | Stage::Leaving => {
                 dependent.hold.left.fetch_add(1, Ordering::AcqRel);
                 progress.dependents.push(dependent);
             }
@@ -317,7 +329,7 @@ impl Record {
     pub(crate) fn start(&self) -> bool {
         let mut progress = self.lock();
         match progress.stage {
-            Stage::Ended(_) => false,
+            Stage::Ended(_) | Stage::Leaving => false,
             Stage::Waiting | Stage::Started => {
                 progress.stage = Stage::Started;
                 true
@@ -325,21 +337,30 @@ impl Record {
         }
     }
 
-    /// Ends the job, if it has not started. Whoever waits for it is told by the caller.
-    pub(crate) fn cancel(&self, result: &Arc<JobResult>) -> Result<Waiters, NotCancelled> {
+    /// Cancels the job, if it has not started. The caller ends it with [`Record::left`].
+    pub(crate) fn leave(&self) -> Result<(), NotCancelled> {
         let mut progress = self.lock();
         match progress.stage {
-            Stage::Waiting => Ok(progress.end(result)),
+            Stage::Waiting => {
+                progress.stage = Stage::Leaving;
+                Ok(())
+            }
             Stage::Started => Err(NotCancelled::Started(self.job_id().clone())),
-            Stage::Ended(_) => Err(NotCancelled::Ended(self.job_id().clone())),
+            Stage::Leaving | Stage::Ended(_) => Err(NotCancelled::Ended(self.job_id().clone())),
         }
     }
 
-    /// Ends the job, unless it has ended. Whoever waits for it is told by the caller.
+    /// Ends a job that was cancelled. Whoever waits for it is told by the caller.
+    pub(crate) fn left(&self, result: &Arc<JobResult>) -> Waiters {
+        self.lock().end(result)
+    }
+
+    /// Ends the job, unless it has ended or somebody is about to. Whoever waits for it is told by
+    /// the caller.
     pub(crate) fn end(&self, result: &Arc<JobResult>) -> Option<Waiters> {
         let mut progress = self.lock();
         match progress.stage {
-            Stage::Ended(_) => None,
+            Stage::Leaving | Stage::Ended(_) => None,
             Stage::Waiting | Stage::Started => Some(progress.end(result)),
         }
     }
@@ -384,6 +405,17 @@ impl Hold {
         }
     }
 
+    /// The dependency that failed, if one did.
+    pub(crate) fn failure(&self) -> Option<&FailedDependency> {
+        self.failed.get()
+    }
+
+    /// Takes note of a dependency that failed.
+    pub(crate) fn fail(&self, failed: FailedDependency) {
+        // The first that failed is the one to name.
+        let _ = self.failed.set(failed);
+    }
+
     /// Takes note of a dependency that ended before this process began.
     pub(crate) fn ended_before(&self, result: &JobResult) {
         self.take_note(result);
@@ -393,8 +425,7 @@ impl Hold {
         if let (false, Some(error_code)) = (result.success, result.error_code) {
             let error_message = result.error_message.clone().unwrap_or_default();
             let error = JobError { error_code, error_message };
-            // The first that failed is the one to name.
-            let _ = self.failed.set(FailedDependency { job_id: result.job.id.clone(), error });
+            self.fail(FailedDependency { job_id: result.job.id.clone(), error });
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::report::Report;
 use crate::roll::Phase;
 use crate::store::{Entry, StoreError};
 use crate::submission::{Accepted, Refusal, Submission};
+use crate::time::Moment;
 
 /// Why none of several submissions was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -268,11 +269,7 @@ impl Shared {
     pub(super) fn cancel(&self, job_id: &JobId) -> Result<Arc<JobResult>, NotCancelled> {
         let at = self.config.clock.moment();
         let record = self.find_record(job_id, at)??;
-        let report = Report::cancelled();
-        let (error, failed_attempt) = (report.error.clone(), report.attempt(0, at.now));
-        let result = unstarted_result(&record, report, at);
-        let waiters = record.cancel(&result)?;
-        self.records.ended(&record, at.elapsed);
+        record.leave()?;
         let lane = record.accepted.job.lane();
         let mut waiting = self.lock();
         let lineage = match waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)) {
@@ -283,13 +280,27 @@ impl Shared {
                 Lineage::root()
             }
         };
-        self.tell_if_idle(&mut waiting);
         self.arrived(waiting);
-        self.journal_cancelled(&record, &lineage, &result, failed_attempt)?;
+        let report = Report::cancelled();
+        let (error, failed_attempt) = (report.error.clone(), report.attempt(0, at.now));
+        let result = unstarted_result(&record, report, at);
+        let written = self.journal_cancelled(&record, &lineage, &result, failed_attempt);
+        if let Err(error) = written {
+            self.left(&record, &self.unknown_result(&record, &error, at), at);
+            return Err(error.into());
+        }
         let job = result.job.clone();
         self.bus.tell(|| Event::JobFailed(JobFailedEvent { job, error, will_retry: false, retry_count: 0 }));
-        self.release(waiters.tell(&result));
+        self.left(&record, &result, at);
         Ok(result)
+    }
+
+    /// Hands the result of a job that was cancelled to everybody who waits for it.
+    fn left(&self, record: &Arc<Record>, result: &Arc<JobResult>, at: Moment) {
+        let waiters = record.left(result);
+        self.records.ended(record, at.elapsed);
+        self.release(waiters.tell(result));
+        self.tell_if_idle(&mut self.lock());
     }
 
     /// Waits until the journal has that a job was cancelled, where there is one.
@@ -306,7 +317,8 @@ impl Shared {
             result: result.clone(),
             append: None,
             dispatched: Vec::new(),
-            revision: self.log.revision(&record.accepted.job.lane())?,
+            // A branch whose position cannot be read now is one that a retry finds moved.
+            revision: self.log.revision(&record.accepted.job.lane()).unwrap_or(u64::MAX),
         }))
     }
 

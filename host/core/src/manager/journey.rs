@@ -12,7 +12,7 @@ use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobS
 use crate::failure::{ApplyError, AttemptError, HostFault, JobError, JobErrorCode, Reason};
 use crate::ids::LaneKey;
 use crate::job::{JobMetadata, JobResult, JobStatus};
-use crate::journal::{EndedJob, FailedAttempt, JournaledJob};
+use crate::journal::{EndedJob, FailedAttempt, JournaledJob, keep_attempt};
 use crate::plugin::PluginRef;
 use crate::records::{FailedDependency, Record};
 use crate::reducer::Call;
@@ -29,6 +29,13 @@ pub(super) enum Outcome {
     Ended,
     /// It failed and is tried again from this moment on.
     Again(Box<Pending>, Duration),
+}
+
+/// When a job got its result.
+#[derive(PartialEq, Eq)]
+enum Resolved {
+    Now,
+    Before,
 }
 
 /// What a finished attempt ran on.
@@ -110,6 +117,7 @@ impl Shared {
 
     fn start(&self, pending: &mut Pending) {
         pending.attempts += 1;
+        pending.not_before = None;
         pending.started_at.get_or_insert_with(|| self.config.clock.elapsed());
         let job = &pending.record.accepted.job;
         if let Some(before) = &pending.failed_before {
@@ -154,7 +162,9 @@ impl Shared {
         let at = self.config.clock.moment();
         self.roll.end(Ended::Unfinished, at);
         if report.fault.code == JobErrorCode::GracefulAbort {
-            self.give_back(pending);
+            // The attempt that was interrupted does not count.
+            let attempts = pending.attempts - 1;
+            self.give_back(pending, attempts);
             return Outcome::Ended;
         }
         if let (Some(Reason::Timeout), Some(plugin)) = (report.fault.reason, &ran.plugin) {
@@ -175,8 +185,9 @@ impl Shared {
                 }
                 let retry = Some(pending.attempts);
                 self.publish_failure(&pending.record, &report.error, retry, pending.attempts);
-                pending.failed_before = Some(report);
-                Outcome::Again(Box::new(pending), at.elapsed + delay)
+                let not_before = at.elapsed + delay;
+                (pending.failed_before, pending.not_before) = (Some(report), Some(not_before));
+                Outcome::Again(Box::new(pending), not_before)
             }
             Verdict::GiveUp { deterministic } => {
                 let took = pending.time_since_start(at);
@@ -193,7 +204,7 @@ impl Shared {
                     event,
                     at,
                 };
-                pending.failed_attempts.push(failed_attempt);
+                keep_attempt(&mut pending.failed_attempts, failed_attempt);
                 self.end_failed(end, pending.failed_attempts);
                 Outcome::Ended
             }
@@ -212,7 +223,7 @@ impl Shared {
         let (job_id, order) = (pending.record.job_id().clone(), pending.record.journal.order());
         let entry = Entry::AttemptFailed { job_id, order, attempt: attempt.clone(), not_before };
         committer.write_now(entry).inspect_err(|error| self.suspend(&pending.record, error))?;
-        pending.failed_attempts.push(attempt);
+        keep_attempt(&mut pending.failed_attempts, attempt);
         Ok(())
     }
 
@@ -291,38 +302,48 @@ impl Shared {
     }
 
     /// Gives back a job that the manager will not run now, without calling it failed. Where there
-    /// is a journal, it runs after the next start.
-    pub(super) fn give_back(&self, pending: Pending) {
+    /// is a journal, it runs after the next start, as one that has had so many `attempts`.
+    fn give_back(&self, pending: Pending, attempts: u32) {
         let at = self.config.clock.moment();
         let metadata = pending.metadata(at, Ran { plugin: None, fuel_consumed: 0 });
         // The job is as it was before it began.
         let (status, took) = (JobStatus::Pending, pending.time_since_start(at));
         let failure = Failure { report: Report::aborted(), deterministic: false, status, took, at };
-        self.resolve(&pending.record, &failure.result(&pending.record, metadata), at);
-        if self.committer.is_some() {
-            self.lock().given_back.push(pending);
+        let resolved = self.resolve(&pending.record, &failure.result(&pending.record, metadata), at);
+        if self.committer.is_some() && resolved == Resolved::Now {
+            self.lock().given_back.push(Pending { attempts, ..pending });
         }
+    }
+
+    /// Gives back a job that does not run.
+    pub(super) fn give_back_waiting(&self, pending: Pending) {
+        let attempts = pending.attempts;
+        self.give_back(pending, attempts);
     }
 
     /// Tells whoever waits for a job that nobody knows what becomes of it before the next start,
     /// because nothing can be written.
     pub(super) fn suspend(&self, record: &Arc<Record>, error: &StoreError) {
         let at = self.config.clock.moment();
+        self.resolve(record, &self.unknown_result(record, error, at), at);
+    }
+
+    /// The result of a job of which nobody knows what becomes before the next start.
+    pub(super) fn unknown_result(&self, record: &Record, error: &StoreError, at: Moment) -> Arc<JobResult> {
         let report = Report::unknown(error);
         let waited = at.elapsed.saturating_sub(record.accepted_at);
         let metadata = metadata(record, 0, waited, Ran { plugin: None, fuel_consumed: 0 });
         let (status, took) = (JobStatus::Pending, Duration::ZERO);
-        let failure = Failure { report, deterministic: false, status, took, at };
-        self.resolve(record, &failure.result(record, metadata), at);
+        Failure { report, deterministic: false, status, took, at }.result(record, metadata)
     }
 
     /// Hands the result to everybody who waits for it, and lets dependents go.
-    fn resolve(&self, record: &Arc<Record>, result: &Arc<JobResult>, at: Moment) {
-        // A job that was cancelled has its result already.
-        if let Some(waiters) = record.end(result) {
-            self.records.ended(record, at.elapsed);
-            self.release(waiters.tell(result));
-        }
+    fn resolve(&self, record: &Arc<Record>, result: &Arc<JobResult>, at: Moment) -> Resolved {
+        // A job that was cancelled has its result already, or will have it from who cancelled it.
+        let Some(waiters) = record.end(result) else { return Resolved::Before };
+        self.records.ended(record, at.elapsed);
+        self.release(waiters.tell(result));
+        Resolved::Now
     }
 }
 

@@ -521,8 +521,11 @@ impl Drop for JobExecutorManager {
         for thread in self.threads().drain(..) {
             thread.join().expect("a worker does not panic");
         }
+        if let Some(committer) = &self.shared.committer {
+            committer.wait_until_written();
+        }
         let left = self.shared.lock().queue.drain();
-        left.into_iter().for_each(|pending| self.shared.give_back(pending));
+        left.into_iter().for_each(|pending| self.shared.give_back_waiting(pending));
         if let (Some(committer), Some(writer)) = (&self.shared.committer, self.writer.take()) {
             committer.close();
             writer.join().expect("the committer does not panic");

@@ -1,6 +1,6 @@
 //! Goes on where an earlier process ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -36,12 +36,34 @@ impl Shared {
     pub(super) fn keep_for_next_start(&self, waiting: &mut Waiting) {
         let mut given_back = std::mem::take(&mut waiting.given_back);
         given_back.sort_by_key(|pending| pending.record.journal.order());
+        let ids: HashSet<_> = given_back.iter().map(|pending| pending.record.job_id().clone()).collect();
         for pending in given_back {
             let record = pending.record.anew();
+            if pending.failed_before.is_some() {
+                record.start();
+            }
             self.records.insert(&record);
             let (lane, document_type) = (record.accepted.job.lane(), record.accepted.document_type.clone());
-            waiting.queue.push_beyond(lane, document_type, Pending { record, ..pending });
+            let hold = pending.hold.as_ref().map(|hold| self.hold_again(hold, &record, &ids));
+            waiting.queue.push_beyond(lane, document_type, Pending { record, hold, ..pending });
         }
+    }
+
+    /// What holds a job back that was given back: jobs that it depends on and that were given back
+    /// as well have not failed, whatever its old hold says.
+    fn hold_again(&self, hold: &Hold, record: &Record, given_back: &HashSet<JobId>) -> Arc<Hold> {
+        let again = Arc::new(Hold::default());
+        if let Some(failed) = hold.failure().filter(|failed| !given_back.contains(&failed.job_id)) {
+            again.fail(failed.clone());
+        }
+        let (lane, now) = (record.accepted.job.lane(), self.config.clock.elapsed());
+        for dependency in &record.accepted.depends_on {
+            // One that is forgotten has ended, and if it failed, that was noted.
+            if let Ok(known) = self.records.get(dependency, now) {
+                known.hold(Dependent { lane: lane.clone(), hold: again.clone() });
+            }
+        }
+        again
     }
 
     fn requeue(
@@ -51,7 +73,6 @@ impl Shared {
         budget: Option<Arc<AtomicU32>>,
         at: Moment,
     ) -> Result<(), StoreError> {
-        let not_before = journaled.not_before;
         let (lane, document_type) = (journaled.accepted.job.lane(), journaled.accepted.document_type.clone());
         let pending = self.pending_of(journaled, budget, at)?;
         self.records.insert(&pending.record);
@@ -59,11 +80,7 @@ impl Shared {
         if self.reducers.get(&document_type).is_none() {
             waiting.queue.block(document_type.clone());
         }
-        let first = waiting.queue.push_beyond(lane.clone(), document_type, pending);
-        // Later jobs of the lane wait behind it.
-        if let Some(moment) = not_before.filter(|moment| first && *moment > at.now) {
-            waiting.queue.rest(&lane, at.elapsed + moment.since(at.now));
-        }
+        waiting.queue.push_beyond(lane, document_type, pending);
         Ok(())
     }
 
@@ -74,18 +91,21 @@ impl Shared {
         budget: Option<Arc<AtomicU32>>,
         at: Moment,
     ) -> Result<Pending, StoreError> {
-        let JournaledJob { order, accepted, accepted_at, lineage, failed_attempts, .. } = journaled;
+        let JournaledJob { order, accepted, accepted_at, not_before, lineage, failed_attempts } = journaled;
         let lineage = Lineage::recovered(&lineage, &accepted.job.id, budget);
         let hold = self.hold_of(&accepted.depends_on, &accepted.job.lane(), at)?;
         let record = Record::recovered(accepted, order, accepted_at, at);
         let mut pending = Pending::new(record, lineage, hold);
-        if let (Some(first), Some(last)) = (failed_attempts.first(), failed_attempts.last()) {
+        // Without a moment to wait for, the attempts are those of a dead letter that begins anew.
+        if let (Some(not_before), Some(last)) = (not_before, failed_attempts.last()) {
             pending.record.start();
+            let first = failed_attempts.iter().rev().find(|failed| failed.attempt == 1).unwrap_or(last);
             pending.started_at = Some(at.elapsed.saturating_sub(at.now.since(first.failed_at)));
             pending.attempts = last.attempt;
+            pending.not_before = Some(at.elapsed + not_before.since(at.now));
             pending.failed_before = Some(Report::recovered(last));
-            pending.failed_attempts = failed_attempts;
         }
+        pending.failed_attempts = failed_attempts;
         Ok(pending)
     }
 

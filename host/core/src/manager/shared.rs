@@ -87,6 +87,8 @@ pub(super) struct Pending {
     pub(super) hold: Option<Arc<Hold>>,
     pub(super) started_at: Option<Duration>,
     pub(super) attempts: u32,
+    /// When its next attempt may begin, if one failed.
+    pub(super) not_before: Option<Duration>,
     pub(super) failed_before: Option<Report>,
     /// For the journal.
     pub(super) failed_attempts: Vec<FailedAttempt>,
@@ -193,6 +195,15 @@ impl Run {
 
 impl Pending {
     pub(super) fn new(record: Arc<Record>, lineage: Lineage, hold: Option<Arc<Hold>>) -> Self {
-        Self { record, lineage, hold, started_at: None, attempts: 0, failed_before: None, failed_attempts: Vec::new() }
+        Self {
+            record,
+            lineage,
+            hold,
+            started_at: None,
+            attempts: 0,
+            not_before: None,
+            failed_before: None,
+            failed_attempts: Vec::new(),
+        }
     }
 }

@@ -48,7 +48,7 @@ impl Shared {
                 return Rest::None;
             }
             if let Some(hold) = &next.hold
-                && !next.record.has_ended()
+                && !next.record.starts_no_more()
             {
                 match hold.readiness() {
                     Readiness::Ready => {}
@@ -63,10 +63,13 @@ impl Shared {
                     }
                 }
             }
-            if let Some(Err(error)) = self.committer.as_ref().map(Committer::wait_for_room) {
-                while !turn.jobs.is_empty() {
-                    self.suspend(&self.next_of(turn).record, &error);
-                }
+            // Here a job waits that was queued again after its attempt failed in an earlier run.
+            if let Some(moment) = next.not_before.filter(|moment| *moment > self.config.clock.elapsed())
+                && !next.record.starts_no_more()
+            {
+                return Rest::Until(moment);
+            }
+            if self.committer.as_ref().is_some_and(|committer| committer.wait_for_room().is_err()) {
                 return Rest::None;
             }
             if !self.roll.begin() {
@@ -140,9 +143,17 @@ impl Shared {
         self.in_turns.fetch_sub(turn.jobs.len(), Ordering::Relaxed);
         if waiting.queue.was_woken(&turn.lane) {
             // Somebody may have cancelled jobs of this turn; they do not come back.
-            turn.jobs.retain(|pending| !pending.record.has_ended());
+            turn.jobs.retain(|pending| !pending.record.starts_no_more());
         }
+        let stopped = self.committer.as_ref().filter(|_| !turn.jobs.is_empty()).and_then(Committer::stopped);
+        // The queue was emptied meanwhile, or will be; what comes back to it would wait for nothing.
+        let unknown = stopped.map(|error| (std::mem::take(&mut turn.jobs), error));
         waiting.queue.put_back(turn, rest);
+        if let Some((jobs, error)) = unknown {
+            drop(waiting);
+            jobs.iter().for_each(|pending| self.suspend(&pending.record, &error));
+            waiting = self.lock();
+        }
         self.tell_if_idle(&mut waiting);
         // This worker takes the next turn itself; another one must learn of the new moment to
         // wake at, in case this one is busy by then.
@@ -168,7 +179,7 @@ impl Shared {
         }
         // The phase lets nothing in meanwhile.
         let left = self.lock().queue.drain();
-        left.into_iter().for_each(|pending| self.give_back(pending));
+        left.into_iter().for_each(|pending| self.give_back_waiting(pending));
         let mut waiting = self.lock();
         self.keep_for_next_start(&mut waiting);
         self.roll.set_phase(Phase::Stopped);
