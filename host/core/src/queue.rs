@@ -185,21 +185,22 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
     }
 
     /// Puts a job into its lane, before the first of those that wait there and are `later` than it.
-    pub fn insert(&mut self, lane: LaneKey, kind: K, job: J, later: impl Fn(&J) -> bool) {
-        self.push_beyond(lane.clone(), kind, job);
-        let jobs = &mut self.lanes.get_mut(&lane).expect("it has a job").jobs;
-        if let Some(at) = jobs.iter().take(jobs.len() - 1).position(later) {
-            let job = jobs.pop_back().expect("it has a job");
-            jobs.insert(at, job);
+    /// A lane that rests or is held looks at a job that is its first now. Says whether there is a
+    /// new turn to take.
+    pub fn insert(&mut self, lane: LaneKey, kind: K, job: J, later: impl Fn(&J) -> bool) -> bool {
+        let new_turn = self.push_beyond(lane.clone(), kind, job);
+        let found = self.lanes.get_mut(&lane).expect("it has a job");
+        let Some(at) = found.jobs.iter().take(found.jobs.len() - 1).position(later) else { return new_turn };
+        let job = found.jobs.pop_back().expect("it has a job");
+        found.jobs.insert(at, job);
+        match found.state {
+            LaneState::Resting(moment) if at == 0 => {
+                self.resting.remove(&(moment, lane.clone()));
+                line_up(&mut self.ready, &mut self.blocked, lane, found)
+            }
+            LaneState::Held if at == 0 => self.wake(&lane),
+            _ => false,
         }
-    }
-
-    /// Lets a lane that is ready take no turn before `moment`.
-    pub fn rest(&mut self, lane: &LaneKey, moment: Duration) {
-        let Some(found) = self.lanes.get_mut(lane).filter(|lane| lane.state == LaneState::Ready) else { return };
-        found.state = LaneState::Resting(moment);
-        self.ready.retain(|ready| ready != lane);
-        self.resting.insert((moment, lane.clone()));
     }
 
     /// Whether somebody has the lane.

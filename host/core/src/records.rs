@@ -186,6 +186,13 @@ impl Records {
         drop(forgotten);
     }
 
+    /// Forgets a job that has ended, before its time.
+    pub(crate) fn discard(&self, job_id: &JobId) {
+        let mut kept = self.lock();
+        let Some(record) = kept.records.get(job_id).filter(|record| record.has_ended()).cloned() else { return };
+        kept.forget(&record);
+    }
+
     pub(crate) fn get(&self, job_id: &JobId, now: Duration) -> Result<Arc<Record>, UnknownJob> {
         self.forget(now);
         self.lock().records.get(job_id).cloned().ok_or_else(|| UnknownJob(job_id.clone()))
@@ -220,16 +227,20 @@ impl Kept {
             return None;
         }
         let (_, record) = self.ended.pop_front()?;
-        // The job may be under way again since, with another record.
-        if self.records.get(record.job_id()).is_some_and(|known| Arc::ptr_eq(known, &record)) {
+        self.forget(&record);
+        Some(record)
+    }
+
+    /// Forgets a record, but not one that came in its place: the job may be under way again.
+    fn forget(&mut self, record: &Arc<Record>) {
+        if self.records.get(record.job_id()).is_some_and(|known| Arc::ptr_eq(known, record)) {
             self.records.remove(record.job_id());
         }
         if let Some(key) = &record.accepted.idempotency_key
-            && self.by_key.get(key).is_some_and(|known| Arc::ptr_eq(known, &record))
+            && self.by_key.get(key).is_some_and(|known| Arc::ptr_eq(known, record))
         {
             self.by_key.remove(key);
         }
-        Some(record)
     }
 }
 

@@ -22,6 +22,9 @@ const BATCH_LARGE: usize = 1_024;
 /// Tells whoever waits that an entry is durable, or that it is not.
 pub(super) type Told = oneshot::Sender<Result<(), StoreError>>;
 
+/// Where to wait until an entry is durable.
+pub(super) type Written = oneshot::Receiver<Result<(), StoreError>>;
+
 /// What is to be written, and who is to be told then.
 pub(super) struct Item {
     /// Absent if something only waits for all that came before.
@@ -100,43 +103,51 @@ impl Committer {
         if let Some(error) = &gathered.stopped {
             return Err(Box::new((item, error.clone())));
         }
-        match &item.then {
-            Then::Accepted { .. } => gathered.unpaired += 1,
-            Then::Ended(end) => {
-                gathered.ends += 1;
-                if !end.record.journal.is_being_written() {
-                    gathered.unpaired = gathered.unpaired.saturating_sub(1);
-                }
-            }
-            Then::Tell(_) | Then::Nothing => {}
+        let first = gathered.items.is_empty();
+        gathered.add(item);
+        self.added(gathered, first);
+        Ok(())
+    }
+
+    /// Hands entries over that are to be in one batch. If the store has stopped, all of them come
+    /// back.
+    pub(super) fn push_all(&self, items: Vec<Item>) -> Result<(), (Vec<Item>, StoreError)> {
+        let mut gathered = self.lock();
+        if let Some(error) = &gathered.stopped {
+            return Err((items, error.clone()));
         }
         let first = gathered.items.is_empty();
-        if first {
-            gathered.since = Some(Instant::now());
-        }
-        gathered.items.push_back(item);
+        items.into_iter().for_each(|item| gathered.add(item));
+        self.added(gathered, first);
+        Ok(())
+    }
+
+    /// `first` says whether nothing had gathered before.
+    fn added(&self, gathered: MutexGuard<'_, Gathered>, first: bool) {
         // The committer is at the store, or wakes by itself, or waits for exactly this.
         let wake = !gathered.writing && (first || gathered.unpaired == 0);
         drop(gathered);
         if wake {
             self.work.notify_one();
         }
-        Ok(())
     }
 
     /// Hands an entry over and blocks until it is durable.
     pub(super) fn write_now(&self, entry: Entry) -> Result<(), StoreError> {
-        let (told, written) = oneshot::channel();
-        self.push(Item { entry: Some(entry), then: Then::Tell(told) }).map_err(|refused| refused.1)?;
-        pollster::block_on(written).expect("the committer tells everybody")
+        wait(self.hand_over(Some(entry)))
     }
 
-    /// Where to wait until all that was handed over so far is durable.
-    pub(super) fn barrier(&self) -> Option<oneshot::Receiver<Result<(), StoreError>>> {
+    /// Hands an entry over. Returns where to wait until it is durable, or without one until all that
+    /// was handed over so far is.
+    pub(super) fn hand_over(&self, entry: Option<Entry>) -> Written {
         let (told, written) = oneshot::channel();
-        // If nothing is written any more, whoever waits finds the other end gone.
-        self.push(Item { entry: None, then: Then::Tell(told) }).ok()?;
-        Some(written)
+        if let Err(refused) = self.push(Item { entry, then: Then::Tell(told) })
+            && let (Item { then: Then::Tell(told), .. }, error) = *refused
+        {
+            // The receiver is right here.
+            let _ = told.send(Err(error));
+        }
+        written
     }
 
     /// Why nothing is written any more, if that is so.
@@ -213,7 +224,7 @@ impl Committer {
     pub(super) fn stop(&self, because: StoreError) -> Vec<Item> {
         let mut gathered = self.lock();
         gathered.stopped.get_or_insert(because);
-        (gathered.unpaired, gathered.ends) = (0, 0);
+        (gathered.since, gathered.unpaired, gathered.ends) = (None, 0, 0);
         gathered.items.drain(..).collect()
     }
 
@@ -222,7 +233,27 @@ impl Committer {
     }
 }
 
+/// Blocks until an entry is durable.
+pub(super) fn wait(written: Written) -> Result<(), StoreError> {
+    pollster::block_on(written).expect("the committer tells everybody")
+}
+
 impl Gathered {
+    fn add(&mut self, item: Item) {
+        match &item.then {
+            Then::Accepted { .. } => self.unpaired += 1,
+            Then::Ended(end) => {
+                self.ends += 1;
+                if !end.record.journal.is_being_written() {
+                    self.unpaired = self.unpaired.saturating_sub(1);
+                }
+            }
+            Then::Tell(_) | Then::Nothing => {}
+        }
+        self.since.get_or_insert_with(Instant::now);
+        self.items.push_back(item);
+    }
+
     fn take(&mut self) -> Vec<Item> {
         // A batch of submissions is accepted all together: they came together, and leave so.
         let batch: Vec<_> = self.items.drain(..).collect();

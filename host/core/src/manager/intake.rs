@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::committer::{Item, Then};
+use super::committer::{Item, Then, Written};
+use super::doorbell::Guard;
 use super::journey::{journaled, unstarted_result};
 use super::shared::{Pending, Shared, Waiting};
-use super::ticket::{Submitted, Ticket, Written};
+use super::ticket::{Submitted, Ticket};
 use crate::dispatch::Lineage;
 use crate::event::{Event, JobAvailableEvent, JobFailedEvent};
 use crate::ids::{DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey};
@@ -51,6 +52,15 @@ struct New {
     dependencies: Vec<Arc<Record>>,
 }
 
+/// A job on its last step into the queue.
+struct Entrant {
+    lane: LaneKey,
+    document_type: DocumentType,
+    pending: Pending,
+    /// What the journal is to have, where there is one.
+    item: Option<Item>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum IdOrigin {
     Queue,
@@ -89,6 +99,11 @@ impl Shared {
         let document_type = self.document_type(&lane, None)?;
         let reducer = self.reducers.serving(&document_type)?;
         let accepted = Accepted::from_job(job, config, reducer.manifest(), &self.config.limits)?;
+        self.check_writable()?;
+        // The journal remembers ids for longer than the records do.
+        if self.committer.is_some() && self.log.store().job(&accepted.job.id)?.is_some() {
+            return Err(id_taken(&accepted.job.id));
+        }
         let record = Record::new(accepted, self.config.clock.moment());
         self.let_in_one(Arrival::New(New { lane, record, id: IdOrigin::Caller, dependencies: Vec::new() }))
     }
@@ -123,7 +138,7 @@ impl Shared {
 
     /// Puts what was prepared into the queue, unless something has changed meanwhile.
     fn let_in(&self, mut arrivals: Vec<Arrival>) -> Result<Vec<Ticket>, BatchRefusal> {
-        let mut waiting = self.lock();
+        let waiting = self.lock();
         if self.roll.phase() == Phase::Stopping {
             return Err(BatchRefusal { position: 0, refusal: Refusal::Stopping });
         }
@@ -131,23 +146,29 @@ impl Shared {
         check_room(&waiting, &arrivals)?;
         let mut submitted: Vec<Submitted> = Vec::with_capacity(arrivals.len());
         let mut records: Vec<Arc<Record>> = Vec::with_capacity(arrivals.len());
+        let mut entrants = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
             let (record, written) = match arrival {
-                Arrival::New(new) => self.push(&mut waiting, new),
+                Arrival::New(new) => {
+                    let (entrant, written) = self.enter(new);
+                    let record = entrant.pending.record.clone();
+                    entrants.push(entrant);
+                    (record, written)
+                }
                 Arrival::Known(record) => self.known(record),
                 Arrival::Twin(position) => (records[position].clone(), None),
             };
             submitted.push(Submitted::new(&record, written));
             records.push(record);
         }
-        self.arrived(waiting);
+        self.push(waiting, entrants);
         let accepted = submitted.into_iter().map(Submitted::accepted_blocking).enumerate();
         accepted.map(|(position, ticket)| ticket.map_err(|refusal| BatchRefusal { position, refusal })).collect()
     }
 
     /// The same for one, which is nearly always all there is, and without waiting.
     fn let_in_one(&self, mut arrival: Arrival) -> Result<Submitted, Refusal> {
-        let mut waiting = self.lock();
+        let waiting = self.lock();
         if self.roll.phase() == Phase::Stopping {
             return Err(Refusal::Stopping);
         }
@@ -161,21 +182,20 @@ impl Shared {
             Arrival::Twin(_) => unreachable!("it has no batch to have a twin in"),
         };
         if new.id == IdOrigin::Caller && self.records.get(new.record.job_id(), self.config.clock.elapsed()).is_ok() {
-            let problem = format!("`{}` is the id of another job", new.record.job_id());
-            return Err(Refusal::Invalid { field: "id".to_owned(), problem });
+            return Err(id_taken(new.record.job_id()));
         }
         let room = waiting.queue.has_room_for([(&new.lane, new.document_type())].into_iter());
         room.map_err(|(_, problem)| refusal(problem, &new))?;
-        let (record, written) = self.push(&mut waiting, new);
-        let submitted = Submitted::new(&record, written);
-        self.arrived(waiting);
+        let (entrant, written) = self.enter(new);
+        let submitted = Submitted::new(&entrant.pending.record, written);
+        self.push(waiting, [entrant]);
         Ok(submitted)
     }
 
     /// A job that was submitted before, and where to wait until the journal has it.
     fn known(&self, record: Arc<Record>) -> (Arc<Record>, Option<Written>) {
         let written = match &self.committer {
-            Some(committer) if !record.has_ended() => committer.barrier(),
+            Some(committer) if !record.has_ended() => Some(committer.hand_over(None)),
             _ => None,
         };
         (record, written)
@@ -203,8 +223,8 @@ impl Shared {
         }
     }
 
-    /// Returns the job's record, and where there is a journal where to wait until it has the job.
-    fn push(&self, waiting: &mut Waiting, new: New) -> (Arc<Record>, Option<Written>) {
+    /// Makes the job known. Returns where there is a journal where to wait until it has the job.
+    fn enter(&self, new: New) -> (Entrant, Option<Written>) {
         let document_type = new.document_type().clone();
         let New { lane, record, id: _, dependencies } = new;
         self.records.insert(&record);
@@ -216,27 +236,37 @@ impl Shared {
             hold
         });
         let lineage = Lineage::root();
-        let written = match &self.committer {
+        let (item, written) = match &self.committer {
             // Announced before any worker can start it, because both need the lock.
             None => {
                 self.announce_available(&record.accepted.job);
-                None
+                (None, None)
             }
             Some(committer) => {
                 let (told, written) = oneshot::channel();
                 record.journal.set_order(committer.next_order());
                 let then = Then::Accepted { record: record.clone(), told: Some(told) };
                 let entry = Entry::Accepted(journaled(&record, &lineage, Vec::new()));
-                if let Err(refused) = committer.push(Item { entry: Some(entry), then }) {
-                    let (item, error) = *refused;
-                    self.not_written(item.then, &error);
-                    return (record, Some(written));
-                }
-                Some(written)
+                (Some(Item { entry: Some(entry), then }), Some(written))
             }
         };
-        waiting.queue.push_beyond(lane, document_type, Pending::new(record.clone(), lineage, hold));
-        (record, written)
+        (Entrant { lane, document_type, pending: Pending::new(record, lineage, hold), item }, written)
+    }
+
+    /// Hands jobs to the journal, where there is one, and queues them: all of them or none.
+    fn push(&self, mut waiting: Guard<'_, Waiting>, entrants: impl AsMut<[Entrant]> + IntoIterator<Item = Entrant>) {
+        let mut entrants = entrants;
+        if let Some(committer) = &self.committer {
+            let items = entrants.as_mut().iter_mut().filter_map(|entrant| entrant.item.take()).collect();
+            if let Err((items, error)) = committer.push_all(items) {
+                drop(waiting);
+                return items.into_iter().for_each(|item| self.not_written(item.then, &error));
+            }
+        }
+        for Entrant { lane, document_type, pending, item: _ } in entrants {
+            waiting.queue.push_beyond(lane, document_type, pending);
+        }
+        self.arrived(waiting);
     }
 
     pub(super) fn announce_available(&self, job: &Job) {
@@ -386,6 +416,10 @@ fn refusal(problem: NotQueued<DocumentType>, new: &New) -> Refusal {
             Refusal::OtherModel { document, asked, found }
         }
     }
+}
+
+fn id_taken(job_id: &JobId) -> Refusal {
+    Refusal::Invalid { field: "id".to_owned(), problem: format!("`{job_id}` is the id of another job") }
 }
 
 /// Decides which model a submission is for: the document's own, which it may name, or for a

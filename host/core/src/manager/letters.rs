@@ -1,15 +1,17 @@
 //! Jobs that the journal knows: the results of earlier ones, and the dead letters.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::committer::{Item, Then};
+use super::committer::{self, Item, Then};
 use super::shared::Shared;
 use crate::ids::{IdempotencyKey, JobId};
 use crate::job::JobStatus;
 use crate::journal::{JobQuery, JobRecord, JournaledJob};
 use crate::records::{Record, UnknownJob};
+use crate::roll::Phase;
 use crate::store::{Entry, StoreError};
 use crate::time::Moment;
 
@@ -40,8 +42,8 @@ pub enum NotADeadLetter {
         /// Where it stands.
         now: u64,
     },
-    /// A job of its document runs.
-    #[error("job {0} cannot be retried while a job of its document runs; try again")]
+    /// A job of its document runs, or the host is stopping.
+    #[error("job {0} cannot be retried while a job of its document runs or the host stops; try again")]
     Busy(JobId),
     /// Where the log is kept in memory, there is no journal.
     #[error("this host has no journal of its jobs, as its store does not outlive it")]
@@ -91,17 +93,17 @@ impl Shared {
     /// Queues a job again that failed for good, at its old place in its lane.
     pub(super) fn retry_failed(&self, job_id: &JobId) -> Result<Arc<Record>, NotADeadLetter> {
         let committer = self.committer.as_ref().ok_or(NotADeadLetter::NoJournal)?;
-        let (mut journaled, failed_at) = self.dead_letter(job_id)?;
-        journaled.not_before = None;
+        let _letters = self.letters();
+        let (journaled, failed_at) = self.dead_letter(job_id)?;
         // Its retries begin anew; its history stays.
+        let journaled = JournaledJob { not_before: None, ..journaled };
         let lane = journaled.accepted.job.lane();
-        let at = self.config.clock.moment();
-        let mut pending =
-            self.pending_of(JournaledJob { failed_attempts: Vec::new(), ..journaled.clone() }, None, at)?;
-        pending.failed_attempts = journaled.failed_attempts.clone();
+        let budget = journaled.lineage.budget_left.map(|left| Arc::new(AtomicU32::new(left)));
+        let pending = self.pending_of(journaled.clone(), budget, self.config.clock.moment())?;
         let (record, order) = (pending.record.clone(), journaled.order);
         let mut waiting = self.lock();
-        if waiting.queue.is_taken(&lane) {
+        // While the manager stops, the jobs before it may be on their way back into the queue.
+        if waiting.queue.is_taken(&lane) || self.roll.phase() == Phase::Stopping {
             return Err(NotADeadLetter::Busy(job_id.clone()));
         }
         let now = self.log.revision(&lane)?;
@@ -115,15 +117,24 @@ impl Shared {
         self.records.insert(&record);
         waiting.queue.insert(lane, document_type, pending, |other| other.record.journal.order() > order);
         self.arrived(waiting);
-        pollster::block_on(written).expect("the committer tells everybody")?;
+        committer::wait(written)?;
         Ok(record)
     }
 
     /// Forgets a job that failed for good.
     pub(super) fn discard_failed(&self, job_id: &JobId) -> Result<(), NotADeadLetter> {
         let committer = self.committer.as_ref().ok_or(NotADeadLetter::NoJournal)?;
+        let _letters = self.letters();
         self.dead_letter(job_id)?;
-        Ok(committer.write_now(Entry::Discarded(job_id.clone()))?)
+        committer.write_now(Entry::Discarded(job_id.clone()))?;
+        self.records.discard(job_id);
+        Ok(())
+    }
+
+    /// One dead letter is taken out at a time, so that none is taken out twice. The lock is nobody
+    /// else's, and is held until the journal has it.
+    fn letters(&self) -> MutexGuard<'_, ()> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dead_letter(&self, job_id: &JobId) -> Result<(JournaledJob, u64), NotADeadLetter> {

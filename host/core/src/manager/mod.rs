@@ -234,15 +234,15 @@ impl JobExecutorManager {
     ///
     /// [`NotStarted`]. Pausing twice is harmless.
     pub fn pause(&self) -> Result<(), NotStarted> {
-        {
-            let _waiting = self.shared.lock();
-            match self.shared.roll.phase() {
-                Phase::Running => self.shared.roll.set_phase(Phase::Paused),
-                Phase::Paused => {}
-                Phase::Stopped | Phase::Stopping => return Err(NotStarted),
-            }
+        let waiting = self.shared.lock();
+        match self.shared.roll.phase() {
+            Phase::Running => self.shared.roll.set_phase(Phase::Paused),
+            Phase::Paused => {}
+            Phase::Stopped | Phase::Stopping => return Err(NotStarted),
         }
-        self.shared.journal_pausing(Pausing::Paused);
+        let written = self.shared.hand_over_pausing(Pausing::Paused);
+        drop(waiting);
+        self.shared.wait_for_pausing(written);
         Ok(())
     }
 
@@ -258,8 +258,9 @@ impl JobExecutorManager {
             Phase::Running => {}
             Phase::Stopped | Phase::Stopping => return Err(NotStarted),
         }
+        let written = self.shared.hand_over_pausing(Pausing::Resumed);
         self.shared.waiting.ring_all(waiting);
-        self.shared.journal_pausing(Pausing::Resumed);
+        self.shared.wait_for_pausing(written);
         Ok(())
     }
 

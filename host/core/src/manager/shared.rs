@@ -1,7 +1,7 @@
 //! What the manager and its workers share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) quarantines: Quarantines,
     pub(super) auditor: Auditor,
     pub(super) waiting: Doorbell<Waiting>,
+    /// Whoever takes a dead letter out holds it, and takes it first.
+    pub(super) letters: Mutex<()>,
     /// Whether a lane waits for its turn, as far as the last worker at the queue saw.
     pub(super) others_wait: AtomicBool,
     /// Jobs that wait in turns that were taken.
@@ -125,6 +127,7 @@ impl Shared {
                 stopped: Vec::new(),
                 idle: Vec::new(),
             }),
+            letters: Mutex::default(),
             others_wait: AtomicBool::new(false),
             in_turns: AtomicUsize::new(0),
             config,

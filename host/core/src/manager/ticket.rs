@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::committer::{self, Written};
 use crate::ids::JobId;
 use crate::job::JobResult;
 use crate::records::Record;
-use crate::store::StoreError;
 use crate::submission::Refusal;
 
 /// A place to wait for the result of one job. Dropping it does not cancel the job.
@@ -18,9 +18,6 @@ pub struct Ticket {
     pub job_id: JobId,
     done: oneshot::Receiver<Arc<JobResult>>,
 }
-
-/// Tells whether the journal has a job.
-pub(super) type Written = oneshot::Receiver<Result<(), StoreError>>;
 
 /// A job on its way into the queue.
 ///
@@ -59,7 +56,7 @@ impl Submitted {
     /// As [`Submitted::accepted`].
     pub fn accepted_blocking(self) -> Result<Ticket, Refusal> {
         if let Some(written) = self.written {
-            pollster::block_on(written).expect("the committer tells everybody")?;
+            committer::wait(written)?;
         }
         Ok(self.ticket)
     }

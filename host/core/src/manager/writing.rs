@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::{Committer, Item, Then};
+use super::committer::{self, Committer, Item, Then, Written};
 use super::shared::Shared;
 use crate::store::{Entry, Pausing, StoreError};
 
@@ -104,11 +104,16 @@ impl Shared {
         }
     }
 
-    /// Takes down whether the queue is paused, for the next start.
-    pub(super) fn journal_pausing(&self, pausing: Pausing) {
-        let Some(committer) = &self.committer else { return };
-        if let Err(error) = committer.write_now(Entry::Pausing(pausing)) {
-            tracing::warn!("the next start will not know that the queue was {pausing:?}: {error}");
+    /// Hands over whether the queue is paused, for the next start. Called with the queue's lock, so
+    /// that the journal has the latest of several calls.
+    pub(super) fn hand_over_pausing(&self, pausing: Pausing) -> Option<Written> {
+        self.committer.as_ref().map(|committer| committer.hand_over(Some(Entry::Pausing(pausing))))
+    }
+
+    /// Waits until the journal has it.
+    pub(super) fn wait_for_pausing(&self, written: Option<Written>) {
+        if let Some(Err(error)) = written.map(committer::wait) {
+            tracing::warn!("the next start will not know whether the queue was paused: {error}");
         }
     }
 
