@@ -15,7 +15,7 @@ use crate::json::Json;
 use crate::limits::Limits;
 use crate::log::{Log, Standing};
 use crate::plugin::PluginRef;
-use crate::reducer::{Call, LiveDocument, Reducer, ScopeState};
+use crate::reducer::{Call, DispatchRequest, LiveDocument, Reducer, ScopeState, check_dispatched};
 use crate::registry::Reducers;
 use crate::residents::{Resident, Residents};
 use crate::store::{Append, Head, ScopeHead};
@@ -92,7 +92,10 @@ impl Attempt<'_> {
             audit.follow(position, action, &applied, &requests)?;
             let operation = draft.record(action, applied.map_err(failed)?);
             if !requests.is_empty() {
-                let planned = self.targets(call.limits).plan(requests, job, operation, self.lineage.depth);
+                let bytes: usize = requests.iter().map(DispatchRequest::bytes).sum();
+                let planned = self.targets().plan(requests, job, operation, self.lineage.depth);
+                draft.dispatched_bytes += bytes;
+                check_dispatched(draft.dispatched_bytes, call.limits).map_err(|failure| failed(failure.into()))?;
                 draft.dispatched.extend(planned.map_err(failed)?);
             }
         }
@@ -101,8 +104,8 @@ impl Attempt<'_> {
         self.commit(draft, resident, call.limits)
     }
 
-    fn targets<'t>(&'t self, limits: &'t Limits) -> Targets<'t> {
-        Targets { reducer: &*self.reducer, reducers: self.reducers, log: self.log, grants: self.grants, limits }
+    fn targets(&self) -> Targets<'_> {
+        Targets { reducer: &*self.reducer, reducers: self.reducers, log: self.log, grants: self.grants }
     }
 
     fn commit(&self, draft: Draft<'_>, resident: &mut Resident, limits: &Limits) -> Result<Applied, AttemptError> {
@@ -236,6 +239,7 @@ struct Draft<'a> {
     /// The part of it that is new.
     appended: Vec<StoredOperation>,
     dispatched: Vec<Accepted>,
+    dispatched_bytes: usize,
 }
 
 impl<'a> Draft<'a> {
@@ -248,6 +252,7 @@ impl<'a> Draft<'a> {
             operations: Vec::with_capacity(room),
             appended: Vec::with_capacity(room),
             dispatched: Vec::new(),
+            dispatched_bytes: 0,
         };
         if draft.head.revision == 0 {
             draft.create(job);

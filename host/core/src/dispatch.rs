@@ -15,7 +15,7 @@ use crate::log::Log;
 use crate::plugin::Manifest;
 use crate::reducer::{DispatchRequest, Reducer};
 use crate::registry::Reducers;
-use crate::submission::{Accepted, name_problem};
+use crate::submission::Accepted;
 
 /// Where a job stands among the jobs that follow from one another by dispatch.
 #[derive(Clone, Debug)]
@@ -89,7 +89,6 @@ pub(crate) struct Targets<'a> {
     pub(crate) reducers: &'a Reducers,
     pub(crate) log: &'a Log,
     pub(crate) grants: &'a DispatchGrants,
-    pub(crate) limits: &'a Limits,
 }
 
 impl Targets<'_> {
@@ -138,17 +137,6 @@ impl Targets<'_> {
 
     /// The document that the request is for, and its model, if all of the request is allowed.
     fn target(&self, request: &DispatchRequest, job: &Job) -> Result<(DocumentId, DocumentType), ApplyError> {
-        if let Some(problem) = name_problem(request.action_type.as_str(), self.limits) {
-            let message = format!("dispatched an action whose type {problem}");
-            return Err(GuestFailure::new(Reason::InvalidOutput, message).into());
-        }
-        let (bytes, max) = (request.input.as_str().len(), self.limits.action_input_bytes_max);
-        if bytes > max {
-            return Err(limit(format!(
-                "dispatched `{}` with an input of {bytes} bytes; {max} are allowed",
-                request.action_type
-            )));
-        }
         match request.document_id.as_ref().filter(|document| **document != job.document_id) {
             Some(document) => {
                 let document_type = self.other_document(document, request, job)?;

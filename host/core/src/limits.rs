@@ -13,6 +13,8 @@ pub struct Limits {
     pub name_bytes_max: usize,
     /// Dispatches of one action.
     pub dispatches_per_action_max: usize,
+    /// Bytes of all that the actions of one job dispatch: the host holds it until the job ends.
+    pub dispatch_bytes_per_job_max: usize,
     /// How many dispatches may follow from one another.
     pub dispatch_depth_max: u32,
     /// Jobs that one submitted job may lead to by dispatch.
@@ -29,6 +31,7 @@ impl Default for Limits {
             action_input_bytes_max: 1 << 20,
             name_bytes_max: 512,
             dispatches_per_action_max: 64,
+            dispatch_bytes_per_job_max: 16 << 20,
             dispatch_depth_max: 16,
             dispatched_jobs_per_root_max: 1_000,
             queue_depth_max: 100_000,

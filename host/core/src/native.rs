@@ -12,7 +12,7 @@ use crate::failure::{ApplyError, GuestFailure, Reason};
 use crate::ids::{ActionType, DocumentType, Scope};
 use crate::json::Json;
 use crate::plugin::{ActionSchema, Manifest, PluginRef};
-use crate::reducer::{Call, DispatchRequest, LiveDocument, Reducer, ScopeState};
+use crate::reducer::{Call, LiveDocument, Reducer, ScopeState};
 
 /// A reducer written with the guest SDK, run as ordinary Rust.
 ///
@@ -119,8 +119,7 @@ struct Recorder<'a, 'c> {
 impl Effects for Recorder<'_, '_> {
     fn dispatch(&mut self, request: model::DispatchRequest) {
         let model::DispatchRequest { document_id, action_type, scope, input } = request;
-        let request = DispatchRequest::from_guest(document_id, action_type, scope, input);
-        if let Err(error) = request.and_then(|request| self.call.outbox.push(request)) {
+        if let Err(error) = self.call.outbox.push_from_guest(document_id, action_type, scope, input) {
             self.failed.get_or_insert(error.into());
         }
     }

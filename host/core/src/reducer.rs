@@ -10,6 +10,7 @@ use crate::ids::{ActionType, DocumentId, LaneKey, Scope};
 use crate::json::Json;
 use crate::limits::Limits;
 use crate::plugin::{Manifest, PluginRef};
+use crate::submission::name_problem;
 
 /// The state of one scope, as canonical JSON (RFC 8785).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,26 +93,11 @@ pub struct DispatchRequest {
 }
 
 impl DispatchRequest {
-    /// Takes a request as a guest made it.
-    ///
-    /// # Errors
-    ///
-    /// [`Reason::InvalidOutput`] if the input is not JSON.
-    pub fn from_guest(
-        document_id: Option<String>,
-        action_type: String,
-        scope: String,
-        input: Vec<u8>,
-    ) -> Result<Self, Box<GuestFailure>> {
-        let input = String::from_utf8(input).ok().and_then(|text| Json::parse(&text).ok()).ok_or_else(|| {
-            GuestFailure::new(Reason::InvalidOutput, "it dispatched an action whose input is not JSON")
-        })?;
-        Ok(Self {
-            document_id: document_id.map(DocumentId::from),
-            action_type: ActionType::from(action_type),
-            scope: Scope::from(scope),
-            input,
-        })
+    /// How much of the host's memory it holds, about: its texts, and the job it becomes.
+    pub(crate) fn bytes(&self) -> usize {
+        const JOB_BYTES: usize = 512;
+        let document = self.document_id.as_ref().map_or(0, |document| document.as_str().len());
+        JOB_BYTES + document + self.action_type.as_str().len() + self.scope.as_str().len() + self.input.as_str().len()
     }
 }
 
@@ -119,34 +105,97 @@ impl DispatchRequest {
 #[derive(Debug)]
 pub struct Outbox {
     requests: Vec<DispatchRequest>,
-    requests_max: usize,
+    bytes: usize,
+    limits: Limits,
 }
 
 impl Outbox {
     /// An empty outbox for as many requests as `limits` give an action.
     pub fn new(limits: &Limits) -> Self {
-        Self { requests: Vec::new(), requests_max: limits.dispatches_per_action_max }
+        Self { requests: Vec::new(), bytes: 0, limits: *limits }
+    }
+
+    /// Takes a request as a guest made it.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::InvalidOutput`] if the input is not JSON, and those of [`Outbox::push`].
+    pub fn push_from_guest(
+        &mut self,
+        document_id: Option<String>,
+        action_type: String,
+        scope: String,
+        input: Vec<u8>,
+    ) -> Result<(), Box<GuestFailure>> {
+        self.check_input(&action_type, input.len())?;
+        let input = String::from_utf8(input).ok().and_then(|text| Json::parse(&text).ok()).ok_or_else(|| {
+            GuestFailure::new(Reason::InvalidOutput, "it dispatched an action whose input is not JSON")
+        })?;
+        self.push(DispatchRequest {
+            document_id: document_id.map(DocumentId::from),
+            action_type: ActionType::from(action_type),
+            scope: Scope::from(scope),
+            input,
+        })
     }
 
     /// Takes a request.
     ///
     /// # Errors
     ///
-    /// [`Reason::DispatchLimit`] when the action has dispatched as much as it may.
+    /// [`Reason::DispatchLimit`] when the action has dispatched as much as it may, or the
+    /// input is too large; [`Reason::InvalidOutput`] if a name is none.
     pub fn push(&mut self, request: DispatchRequest) -> Result<(), Box<GuestFailure>> {
-        let max = self.requests_max;
+        let max = self.limits.dispatches_per_action_max;
         if self.requests.len() >= max {
-            let message = format!("it dispatched more than {max} actions in one");
-            return Err(Box::new(GuestFailure::new(Reason::DispatchLimit, message)));
+            return Err(over(format!("it dispatched more than {max} actions in one")));
         }
+        self.check_input(request.action_type.as_str(), request.input.as_str().len())?;
+        let names = [
+            ("type", Some(request.action_type.as_str())),
+            ("scope", Some(request.scope.as_str())),
+            ("document id", request.document_id.as_ref().map(DocumentId::as_str)),
+        ];
+        for (what, name) in names {
+            if let Some(problem) = name.and_then(|name| name_problem(name, &self.limits)) {
+                let message = format!("it dispatched an action whose {what} {problem}");
+                return Err(Box::new(GuestFailure::new(Reason::InvalidOutput, message)));
+            }
+        }
+        let bytes = self.bytes + request.bytes();
+        check_dispatched(bytes, &self.limits)?;
+        self.bytes = bytes;
         self.requests.push(request);
         Ok(())
     }
 
     /// Takes the requests out, in order.
     pub fn take(&mut self) -> Vec<DispatchRequest> {
+        self.bytes = 0;
         std::mem::take(&mut self.requests)
     }
+
+    fn check_input(&self, action_type: &str, bytes: usize) -> Result<(), Box<GuestFailure>> {
+        let max = self.limits.action_input_bytes_max;
+        if bytes <= max {
+            return Ok(());
+        }
+        let named = if name_problem(action_type, &self.limits).is_none() { action_type } else { "an action" };
+        Err(over(format!("it dispatched `{named}` with an input of {bytes} bytes; {max} are allowed")))
+    }
+}
+
+/// Checks how much one job has dispatched.
+pub(crate) fn check_dispatched(bytes: usize, limits: &Limits) -> Result<(), Box<GuestFailure>> {
+    let max = limits.dispatch_bytes_per_job_max;
+    if bytes <= max {
+        return Ok(());
+    }
+    Err(over(format!("it dispatched {bytes} bytes in one job; {max} are allowed")))
+}
+
+fn over(message: String) -> Box<GuestFailure> {
+    Box::new(GuestFailure::new(Reason::DispatchLimit, message))
 }
 
 /// What surrounds the calls of one attempt at a job: its bounds on the way in, what it

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use reductor_core::{Call, DispatchRequest, GuestFailure, LaneKey, Outbox, PanicNote, Reason};
-use wasmtime::component::Linker;
+use reductor_core::{Call, GuestFailure, LaneKey, Outbox, PanicNote, Reason};
+use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{Engine, StoreContextMut, UpdateDeadline};
 
 use crate::abi::{DispatchParam, LevelParam};
@@ -94,19 +94,20 @@ impl HostState {
             return Err(Box::new(GuestFailure::new(Reason::DispatchLimit, "it dispatched outside of `apply`")));
         }
         let DispatchParam { document_id, action_type, scope, input } = request;
-        self.outbox.push(DispatchRequest::from_guest(document_id, action_type, scope, input)?)
+        self.outbox.push_from_guest(document_id, action_type, scope, input)
     }
 
-    fn log(&mut self, level: LevelParam, message: &str) {
+    /// Whether the guest may write one more line in this call.
+    fn may_log(&mut self) -> bool {
         self.log_lines = self.log_lines.saturating_add(1);
         let max = self.limits.log_lines_max;
-        if self.log_lines > max {
-            if self.log_lines == max + 1 {
-                tracing::warn!(target: "reductor::guest", lane = %self.lane, "more than {max} log lines in one call; the rest is dropped");
-            }
-            return;
+        if self.log_lines == max.saturating_add(1) {
+            tracing::warn!(target: "reductor::guest", lane = %self.lane, "more than {max} log lines in one call; the rest is dropped");
         }
-        let text = printable(message, self.limits.log_line_bytes_max);
+        self.log_lines <= max
+    }
+
+    fn log(&self, level: LevelParam, text: &str) {
         let lane = &self.lane;
         match level {
             LevelParam::Trace => tracing::trace!(target: "reductor::guest", %lane, "{text}"),
@@ -131,8 +132,12 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     host.func_wrap("dispatch", |mut store: Context<'_>, (request,): (DispatchParam,)| {
         store.data_mut().dispatch(request).map_err(|failure| wasmtime::Error::new(Refused(failure)))
     })?;
-    host.func_wrap("log", |mut store: Context<'_>, (level, message): (LevelParam, String)| {
-        store.data_mut().log(level, &message);
+    host.func_wrap("log", |mut store: Context<'_>, (level, message): (LevelParam, WasmStr)| {
+        // Lines that are dropped are not even read.
+        if store.data_mut().may_log() {
+            let text = printable(&message.to_str(&store)?, store.data().limits.log_line_bytes_max);
+            store.data().log(level, &text);
+        }
         Ok(())
     })?;
     host.func_wrap("panicked", |mut store: Context<'_>, (message, location): (String, String)| {

@@ -124,6 +124,16 @@ fn an_action_may_not_dispatch_more_than_allowed() -> Result<()> {
 }
 
 #[test]
+fn a_job_may_not_dispatch_more_bytes_than_allowed_in_all_its_actions() -> Result<()> {
+    let host = Host::start()?;
+    let many = (0..20).fold(job(UNRULY, "u"), |many, _| many.action("DISPATCH_HUGE", json!({"bytes": 1_000_000})));
+    let failure = host.failed(many)?;
+    assert_eq!(failure.metadata.reason, Some(Reason::DispatchLimit), "{}", failure.message);
+    assert!(failure.metadata.action_index > Some(10), "{}", failure.message);
+    Ok(())
+}
+
+#[test]
 fn a_dispatched_action_keeps_to_the_bounds_of_a_submitted_one() -> Result<()> {
     let host = Host::start()?;
     let named = |name: &str| json!({"count": 1, "type": name});

@@ -118,7 +118,7 @@ fn a_dispatched_action_is_bounded_like_a_submitted_one() {
     let nameless = dispatch("b", &[json!({ "type": "", "input": 1 })]);
     let result = host.fail(&job("d", &[nameless]), JobErrorCode::LibraryError);
     let message = "test/list v1 failed (invalid-output) in actions[0] `DISPATCH`: \
-                   dispatched an action whose type must not be empty";
+                   it dispatched an action whose type must not be empty";
     assert_eq!(result.error_message.as_deref(), Some(message));
 }
 
