@@ -4,6 +4,7 @@ mod canary;
 mod measures;
 mod scan;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -21,6 +22,7 @@ use crate::difference::{self, Difference};
 use crate::guest::{ExportIndices, Template};
 use crate::plugin::Plugin;
 use crate::sandbox::Sandbox;
+use crate::sections;
 use crate::text::printable;
 
 const SCOPES_MAX: usize = 64;
@@ -140,11 +142,17 @@ impl Sandbox {
         let measures = scan::scan(bytes, self.static_limits(), limits)?;
         let imports = difference::check_world(bytes).map_err(AdmissionError::OtherWorld)?;
         let digest: [u8; 32] = Sha256::digest(bytes).into();
-        let compiled = self.0.compiler.compile(&self.0.engine, bytes, &digest)?;
+        let (to_compile, lines) = sections::split(bytes);
+        // The code of what is compiled, which may be less than what was handed in.
+        let code_digest = match &to_compile {
+            Cow::Borrowed(_) => digest,
+            Cow::Owned(altered) => Sha256::digest(altered).into(),
+        };
+        let compiled = self.0.compiler.compile(&self.0.engine, &to_compile, &code_digest)?;
         let exports = exports(&compiled.component)?;
         let linked = self.0.linker.instantiate_pre(&compiled.component);
         let pre = linked.map_err(|error| AdmissionError::NotLinked(format!("{error:#}")))?;
-        let mut template = Template { pre, exports, limits: *limits, canonical: true };
+        let mut template = Template { pre, exports, limits: *limits, canonical: true, lines: Arc::new(lines) };
         let manifest = canary::canary(&mut template, self.0.canary_time_max)?;
         let plugin = PluginRef {
             document_type: manifest.document_type.clone(),
@@ -224,6 +232,9 @@ fn exports(component: &Component) -> Result<ExportIndices, AdmissionError> {
 /// Checks what a model says of itself.
 fn manifest(described: ManifestResult) -> Result<Manifest, AdmissionError> {
     name("documentType", &described.document_type)?;
+    if described.version == 0 {
+        return Err(unusable("version", "versions count from 1".to_owned()));
+    }
     count("scopes", described.scopes.len(), 1, SCOPES_MAX)?;
     count("actions", described.actions.len(), 0, ACTIONS_MAX)?;
     for scope in &described.scopes {
@@ -259,8 +270,11 @@ fn name(field: &'static str, text: &str) -> Result<(), AdmissionError> {
         "a name is empty".to_owned()
     } else if text.len() > NAME_BYTES_MAX {
         format!("a name has {} bytes; {NAME_BYTES_MAX} are allowed", text.len())
-    } else if text.chars().any(|character| character.is_control() || character.is_whitespace()) {
-        format!("`{}` has white space or control characters", printable(text, NAME_BYTES_MAX))
+    } else if printable(text, NAME_BYTES_MAX) != text || text.chars().any(char::is_whitespace) {
+        format!(
+            "`{}` has white space, control characters or marks that turn text around",
+            printable(text, NAME_BYTES_MAX)
+        )
     } else {
         return Ok(());
     };

@@ -8,9 +8,10 @@ use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, InstancePre, ResourceAny, TypedFunc};
 
 use crate::abi::{ActionParam, ManifestResult, RejectionResult, ScopeStateParam};
-use crate::failure;
+use crate::failure::{self, During};
 use crate::host::{HostState, Phase};
 use crate::limits::GuestLimits;
+use crate::lines::LineTables;
 use crate::text::printable;
 
 /// What a live document takes besides the linear memory it has grown: the pages it has touched,
@@ -19,6 +20,9 @@ use crate::text::printable;
 const DOCUMENT_BYTES: usize = 64 << 10;
 /// Bytes of a rejection's code or message that are kept.
 const REJECTION_BYTES_MAX: usize = 4 << 10;
+/// Handles that an instance may hold at once. A model needs one for each document, and there is
+/// one document in an instance; the host keeps some 30 bytes for each.
+pub(crate) const HANDLES_MAX: usize = 10_000;
 
 /// A component that is ready to be instantiated, and where its exports are.
 #[derive(Clone)]
@@ -28,6 +32,7 @@ pub(crate) struct Template {
     pub(crate) limits: GuestLimits,
     /// Whether the model says that its states are canonical JSON.
     pub(crate) canonical: bool,
+    pub(crate) lines: Arc<LineTables>,
 }
 
 /// The exports of the interface `model`, found once at admission.
@@ -74,7 +79,7 @@ impl Guest {
         let snapshot: Vec<_> = snapshot.iter().map(ScopeStateParam::from).collect();
         let load = &self.load;
         let (loaded,) =
-            enter(&mut self.store, &self.template.limits, call, Phase::Other, |store| load.call(store, (snapshot,)))?;
+            enter(&mut self.store, &self.template, call, Phase::Other, |store| load.call(store, (snapshot,)))?;
         let document = loaded.map_err(|message| {
             let message = format!("it could not load the document: {}", printable(&message, REJECTION_BYTES_MAX));
             ApplyError::from(GuestFailure::new(Reason::AbiMismatch, message))
@@ -119,7 +124,7 @@ impl LiveDocument for Guest {
         let params = (self.document(), ActionParam::from(action));
         let apply = &self.apply;
         let (applied,) =
-            enter(&mut self.store, &self.template.limits, call, Phase::Applying, |store| apply.call(store, params))?;
+            enter(&mut self.store, &self.template, call, Phase::Applying, |store| apply.call(store, params))?;
         std::mem::swap(&mut call.outbox, &mut self.store.data_mut().outbox);
         match applied {
             Ok(json) => self.accept(&action.scope, json),
@@ -133,14 +138,13 @@ impl LiveDocument for Guest {
     fn state(&mut self, scope: &Scope, call: &mut Call<'_>) -> Result<ScopeState, ApplyError> {
         let params = (self.document(), scope.shared());
         let state = &self.state;
-        let (json,) =
-            enter(&mut self.store, &self.template.limits, call, Phase::Other, |store| state.call(store, params))?;
+        let (json,) = enter(&mut self.store, &self.template, call, Phase::Other, |store| state.call(store, params))?;
         self.accept(scope, json)
     }
 
     fn reload(&mut self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<(), ApplyError> {
         if let Some(document) = self.document.take() {
-            enter(&mut self.store, &self.template.limits, call, Phase::Other, |store| document.resource_drop(store))?;
+            enter(&mut self.store, &self.template, call, Phase::Other, |store| document.resource_drop(store))?;
         }
         self.load_document(snapshot, call)
     }
@@ -161,14 +165,14 @@ pub(crate) fn describe(template: &Arc<Template>, call: &mut Call<'_>) -> Result<
     let (mut store, instance) = instantiate(template, call)?;
     let describe: TypedFunc<(), (ManifestResult,)> =
         instance.get_typed_func(&mut store, template.exports.describe).map_err(mismatch)?;
-    let mut once = || enter(&mut store, &template.limits, call, Phase::Other, |store| describe.call(store, ()));
+    let mut once = || enter(&mut store, template, call, Phase::Other, |store| describe.call(store, ()));
     let ((first,), (second,)) = (once()?, once()?);
     Ok(Described { first, second })
 }
 
-/// An export is not of the type that admission found.
+/// An export is not of the type that admission found: admission's fault.
 fn mismatch(error: wasmtime::Error) -> ApplyError {
-    GuestFailure::new(Reason::AbiMismatch, printable(&format!("{error:#}"), REJECTION_BYTES_MAX)).into()
+    HostFault::Broken(printable(&format!("{error:#}"), REJECTION_BYTES_MAX)).into()
 }
 
 fn instantiate(
@@ -182,33 +186,38 @@ fn instantiate(
     // What a guest returns may not exceed this in one call; a rejection or a manifest has
     // room beside the largest state.
     store.set_hostcall_fuel(limits.output_bytes_max + (64 << 10));
-    let mut no_room = None;
-    let instance = enter(&mut store, limits, call, Phase::Other, |store| {
-        template.pre.instantiate(store).inspect_err(|error| {
-            if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
-                no_room = Some(HostFault::NoRoom(error.to_string()));
-            }
-        })
-    });
-    match (instance, no_room) {
-        (_, Some(fault)) => Err(ApplyError::Host(fault)),
-        (instance, None) => Ok((store, instance?)),
-    }
+    store.set_max_component_handles(HANDLES_MAX);
+    let instance = enter_to(During::Instantiation, &mut store, template, call, Phase::Other, |store| {
+        template.pre.instantiate(store)
+    })?;
+    Ok((store, instance))
 }
 
-/// Calls into a guest: arms fuel, ticks and the host's state before, and reads the fuel after.
+/// Calls a function of a guest.
 fn enter<T>(
     store: &mut Store<HostState>,
-    limits: &GuestLimits,
+    template: &Template,
+    call: &mut Call<'_>,
+    phase: Phase,
+    run: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<T>,
+) -> Result<T, ApplyError> {
+    enter_to(During::Call, store, template, call, phase, run)
+}
+
+/// Enters a guest: arms fuel, ticks and the host's state before, and reads the fuel after.
+fn enter_to<T>(
+    during: During,
+    store: &mut Store<HostState>,
+    template: &Template,
     call: &mut Call<'_>,
     phase: Phase,
     run: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<T>,
 ) -> Result<T, ApplyError> {
     store.data_mut().arm(call, phase);
     let metered = "the engine meters fuel";
-    store.set_fuel(limits.fuel_per_call).expect(metered);
+    store.set_fuel(template.limits.fuel_per_call).expect(metered);
     store.set_epoch_deadline(1);
     let result = run(store);
-    call.fuel_consumed += limits.fuel_per_call - store.get_fuel().expect(metered);
-    result.map_err(|error| failure::classify(&error, store.data_mut().panic.take()))
+    call.fuel_consumed += template.limits.fuel_per_call - store.get_fuel().expect(metered);
+    result.map_err(|error| failure::classify(&error, store.data_mut().panic.take(), during, &template.lines))
 }

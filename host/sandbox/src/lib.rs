@@ -9,7 +9,7 @@
 //! a component passes before it may run, `compile` how it becomes machine code, in a child
 //! process and out of a cache if there are, `difference` what does not fit the world, `guest`
 //! the calls into an instance, `host` what an instance may call, `limiter` memory and tables,
-//! `failure` what a failed call means, `abi` the types that cross the boundary.
+//! `failure` what a failed call means, `sections` and `lines` names and places in the source, `abi` the types that cross the boundary.
 
 mod abi;
 mod admit;
@@ -20,8 +20,10 @@ mod guest;
 mod host;
 mod limiter;
 mod limits;
+mod lines;
 mod plugin;
 mod sandbox;
+mod sections;
 mod text;
 
 pub use admit::{AdmissionError, BinaryMeasures, Blame, Measure, OverLimit, StaticLimits};

@@ -43,8 +43,19 @@ impl Limiter {
     }
 }
 
+/// The machine did not give a guest what it may have.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine has no {what} for a guest that may have it: {problem}")]
+pub(crate) struct Starved {
+    what: &'static str,
+    problem: String,
+}
+
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if is_beyond(desired, maximum, self.memory_bytes_max) {
+            return Ok(false);
+        }
         let wanted = self.memory_bytes.saturating_add(desired - current);
         if wanted > self.memory_bytes_max {
             return Err(wasmtime::Error::new(LimitMet::Memory { wanted, max: self.memory_bytes_max }));
@@ -56,12 +67,48 @@ impl ResourceLimiter for Limiter {
         Ok(true)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    /// What a guest may have and did not get is the machine's fault. A guest that was told so
+    /// would make a state of it, or a trap.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(Starved { what: "memory", problem: format!("{error:#}") }))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if is_beyond(desired, maximum, self.table_elements_max) {
+            return Ok(false);
+        }
         let wanted = self.table_elements.saturating_add(desired - current);
         if wanted > self.table_elements_max {
             return Err(wasmtime::Error::new(LimitMet::Table { wanted, max: self.table_elements_max }));
         }
         self.table_elements = wanted;
         Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(Starved { what: "table", problem: format!("{error:#}") }))
+    }
+}
+
+/// Whether a memory or table would outgrow the maximum of its own type. Then growing fails, as
+/// WebAssembly has it, and nothing counts; only what the host does not allow ends the call.
+///
+/// A maximum that is no less than the host's bound may be the pool's and not the type's.
+fn is_beyond(desired: usize, maximum: Option<usize>, bound: usize) -> bool {
+    maximum.is_some_and(|maximum| maximum < bound && desired > maximum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_that_the_machine_denies_is_the_machines_fault() {
+        let mut limiter = Limiter::new(&GuestLimits::default());
+        let denied = || wasmtime::Error::new(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
+        let error = limiter.memory_grow_failed(denied()).expect_err("the guest must not go on");
+        assert!(error.is::<Starved>());
+        let error = limiter.table_grow_failed(denied()).expect_err("the guest must not go on");
+        assert!(error.is::<Starved>());
     }
 }

@@ -193,7 +193,8 @@ pub(crate) fn code_config() -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         // NaN bits would differ between machines.
         .cranelift_nan_canonicalization(true)
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        // Line tables are the guest's, and read by `lines`, within bounds.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         // Off until a toolchain that guests are built with needs it: less to trust, and
         // relaxed SIMD is not deterministic.
         .wasm_relaxed_simd(false)
