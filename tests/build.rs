@@ -5,10 +5,12 @@
 
 use std::path::Path;
 
-use reductor_build::{BuildError, BuildOptions, InstallPolicy, build_all};
+use reductor_build::{BuildError, BuildOptions, Component, DebugInfo, InstallPolicy, build_all};
 
 const GUESTS: [&str; 4] =
     ["../example-reducers/counter", "../example-reducers/text", "../example-reducers/todo-list", "guests/unruly"];
+/// It is built a second time, so that its backtraces name files and lines.
+const WITH_LINES: &str = "guests/unruly";
 const INSTALL: &str = "REDUCTOR_INSTALL_TOOLCHAIN";
 
 fn main() {
@@ -28,16 +30,24 @@ fn build_guests() -> Result<(), BuildError> {
         _ => InstallPolicy::Never,
     };
     let components = build_all(&guests, &BuildOptions::new().install(policy))?;
-    for component in &components {
-        let variable = component.package.to_uppercase().replace('-', "_");
-        println!("cargo::rustc-env=GUEST_{variable}={}", component.path.display());
-        // The component too: whoever removes it wants it back.
-        for file in component.dependencies.iter().chain([&component.path]) {
-            println!("cargo::rerun-if-changed={}", file.display());
-        }
-    }
+    components.iter().for_each(|component| announce(component, ""));
+    // A folder of its own: the two would have the same path.
+    let folder = Path::new(&std::env::var_os("OUT_DIR").expect("cargo runs build scripts with it")).join("with-lines");
+    let options = BuildOptions::new().install(policy).debug_info(DebugInfo::LineTables).target_dir(folder);
+    let with_lines = build_all(&[Path::new(&here).join(WITH_LINES)], &options)?;
+    with_lines.iter().for_each(|component| announce(component, "_WITH_LINES"));
     if let Some(component) = components.first() {
         println!("cargo::warning=guests were compiled with {}", component.toolchain);
     }
     Ok(())
+}
+
+/// Tells the tests where the component is, and cargo what it is made of.
+fn announce(component: &Component, suffix: &str) {
+    let variable = component.package.to_uppercase().replace('-', "_");
+    println!("cargo::rustc-env=GUEST_{variable}{suffix}={}", component.path.display());
+    // The component too: whoever removes it wants it back.
+    for file in component.dependencies.iter().chain([&component.path]) {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
 }

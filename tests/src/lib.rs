@@ -12,3 +12,5 @@ pub const TEXT: &str = env!("GUEST_TEXT");
 pub const TODO_LIST: &str = env!("GUEST_TODO_LIST");
 /// `test/unruly`, which fails in every way that a test needs.
 pub const UNRULY: &str = env!("GUEST_UNRULY");
+/// [`UNRULY`] with line tables.
+pub const UNRULY_WITH_LINES: &str = env!("GUEST_UNRULY_WITH_LINES");

@@ -1,0 +1,1 @@
+(data (i32.const 131070) "past the end")

@@ -1,0 +1,6 @@
+(func $bad (result i32)
+  (local $handle i32)
+  (local.set $handle (call $handle_new (i32.const 7)))
+  (call $handle_drop (local.get $handle))
+  (call $handle_drop (local.get $handle))
+  (call $good))

@@ -1,0 +1,12 @@
+;; A document that is loaded in the same instance is not as new as it claims.
+(global $loads (mut i32) (i32.const 0))
+(func $load (param $list i32) (param $length i32) (result i32)
+  (global.set $count (i32.const 0))
+  (if (local.get $length)
+    (then (call $parse (i32.load offset=8 (local.get $list)) (i32.load offset=12 (local.get $list)))))
+  (global.set $loads (i32.add (global.get $loads) (i32.const 1)))
+  (call $loaded (call $handle_new (i32.const 7))))
+(func $bad (result i32)
+  (global.set $count (i32.add (global.get $count) (global.get $loads)))
+  (call $write (global.get $count))
+  (call $ok))

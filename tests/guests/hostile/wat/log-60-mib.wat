@@ -1,0 +1,5 @@
+(func $bad (result i32)
+  (drop (memory.grow (i32.const 1000)))
+  (memory.fill (i32.const 65536) (i32.const 97) (i32.const 62914560))
+  (call $log (i32.const 2) (i32.const 65536) (i32.const 62914560))
+  (call $good))

@@ -1,0 +1,5 @@
+(data (i32.const 2048) "evil/\1b[31m\07")
+(func $describe (result i32)
+  (i32.store (i32.const 256) (i32.const 2048))
+  (i32.store (i32.const 260) (i32.const 11))
+  (i32.const 256))

@@ -1,0 +1,6 @@
+(func $describe (result i32)
+  (drop (memory.grow (i32.const 17)))
+  (memory.fill (i32.const 65536) (i32.const 97) (i32.const 1048576))
+  (i32.store (i32.const 256) (i32.const 65536))
+  (i32.store (i32.const 260) (i32.const 1048576))
+  (i32.const 256))

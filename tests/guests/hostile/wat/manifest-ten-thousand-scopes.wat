@@ -1,0 +1,11 @@
+(func $describe (result i32)
+  (local $at i32)
+  (drop (memory.grow (i32.const 4)))
+  (local.set $at (i32.const 65536))
+  (loop $more
+    (i64.store (local.get $at) (i64.load (i32.const 512)))
+    (local.set $at (i32.add (local.get $at) (i32.const 8)))
+    (br_if $more (i32.lt_u (local.get $at) (i32.const 145536))))
+  (i32.store (i32.const 268) (i32.const 65536))
+  (i32.store (i32.const 272) (i32.const 10000))
+  (i32.const 256))

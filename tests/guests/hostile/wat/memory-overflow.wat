@@ -1,0 +1,1 @@
+(func $bad (result i32) (drop (memory.grow (i32.const -1))) (call $good))

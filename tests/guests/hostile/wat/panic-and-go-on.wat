@@ -1,0 +1,4 @@
+;; Cries wolf: says that it panicked, then returns.
+(func $bad (result i32)
+  (call $panicked (i32.const 16) (i32.const 13) (i32.const 16) (i32.const 13))
+  (call $good))

@@ -1,0 +1,1 @@
+(func $bad (result i32) (i32.const -8))

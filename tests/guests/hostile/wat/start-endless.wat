@@ -1,0 +1,2 @@
+(start $go)
+(func $go (loop $for_ever (br $for_ever)))

@@ -1,0 +1,2 @@
+(start $go)
+(func $go (unreachable))

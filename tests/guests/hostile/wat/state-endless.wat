@@ -1,0 +1,1 @@
+(func $bad (result i32) (call $ok_at (i32.const 1024) (i32.const -1)))

@@ -1,0 +1,2 @@
+(data (i32.const 2048) "\"\\ud800\"")
+(func $bad (result i32) (call $ok_at (i32.const 2048) (i32.const 8)))

@@ -1,0 +1,5 @@
+(func $bad (result i32)
+  (drop (memory.grow (i32.const 4)))
+  (memory.fill (i32.const 65536) (i32.const 91) (i32.const 100000))
+  (memory.fill (i32.const 165536) (i32.const 93) (i32.const 100000))
+  (call $ok_at (i32.const 65536) (i32.const 200000)))

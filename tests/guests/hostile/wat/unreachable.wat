@@ -1,0 +1,2 @@
+(func $bad (result i32) (call $innermost) (i32.const 0))
+(func $innermost (unreachable))

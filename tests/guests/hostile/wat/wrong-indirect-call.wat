@@ -1,0 +1,5 @@
+(type $other (func (param i64) (result i64)))
+(table $table 1 funcref)
+(elem (table $table) (i32.const 0) func $good)
+(func $bad (result i32)
+  (i32.wrap_i64 (call_indirect $table (type $other) (i64.const 0) (i32.const 0))))
