@@ -38,6 +38,8 @@ struct Bench {
     counter: Arc<dyn Reducer>,
     native: Arc<dyn Reducer>,
     unruly: Arc<dyn Reducer>,
+    /// The same with all the fuel that there is: time alone stops it.
+    tireless: Arc<dyn Reducer>,
 }
 
 pub(super) fn bench(args: &Args) -> anyhow::Result<Outcome> {
@@ -49,7 +51,9 @@ pub(super) fn bench(args: &Args) -> anyhow::Result<Outcome> {
         Ok(Arc::new(plugins::admit(&sandbox, &components[at].path)?))
     };
     let native = Arc::new(NativeReducer::<counter::Counter>::new());
-    let bench = Bench { counter: plugin(0)?, native, unruly: plugin(1)? };
+    let endless = Sandbox::new(GuestLimits { fuel_per_call: u64::MAX, ..GuestLimits::default() })?;
+    let tireless = Arc::new(plugins::admit(&endless, &components[1].path)?);
+    let bench = Bench { counter: plugin(0)?, native, unruly: plugin(1)?, tireless };
     let goals = JobGoals {
         cpu: Some(Goal::AtMost(8.0)),
         rate_one: Some(Goal::AtLeast(100_000.0)),
@@ -175,7 +179,7 @@ impl Bench {
 
     /// How long after its timeout a guest that never ends is stopped: in the middle, and at worst.
     fn overshoot(&self, report: &mut Report, args: &Args) -> anyhow::Result<()> {
-        let manager = with_workers(&[&self.unruly], Some(1))?;
+        let manager = with_workers(&[&self.tireless], Some(1))?;
         for ((timeout_ms, rounds), name) in KILLS.into_iter().zip(OVERSHOOTS) {
             if !args.wants(&[name]) {
                 continue;
