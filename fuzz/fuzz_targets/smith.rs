@@ -1,0 +1,5 @@
+//! `reductor_fuzz::smith`, driven by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| reductor_fuzz::smith(data));

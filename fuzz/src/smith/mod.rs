@@ -1,0 +1,66 @@
+//! Valid components with random code in them: admit and run them.
+
+mod generate;
+pub(crate) mod shell;
+
+use arbitrary::Unstructured;
+use reductor_core::Reducer as _;
+use reductor_sandbox::AdmissionError;
+
+use crate::surroundings::{behaves_the_same_twice, surroundings};
+use generate::{Features, Generated, Random};
+
+/// Makes a component of `data`, admits it, and lets it apply some actions.
+///
+/// Whatever it does ends within the limits in one of the known ways, twice in the same way, and
+/// is not blamed on anyone else. The other component in the sandbox does not notice.
+///
+/// # Panics
+///
+/// If that does not hold.
+pub fn smith(data: &[u8]) {
+    let Some(generated) = Generated::new(&mut Unstructured::new(data)) else { return };
+    let surroundings = surroundings();
+    match surroundings.sandbox.admit(&generated.component) {
+        Ok(plugin) => {
+            assert!(!plugin.manifest().scopes.is_empty());
+            behaves_the_same_twice(&plugin);
+        }
+        Err(error) => assert!(may_be_refused(&generated, &error), "{error}"),
+    }
+    surroundings.neighbour_is_well();
+}
+
+/// Whether the refusal is about something that random code can get wrong: what is around it is
+/// a valid component of our world.
+fn may_be_refused(generated: &Generated, error: &AdmissionError) -> bool {
+    match error {
+        // wasm features that the sandbox does not offer.
+        AdmissionError::NotCompiled(_) | AdmissionError::Invalid { .. } => generated.features != Features::Offered,
+        // Random code is what runs: in the shell, only when instantiated.
+        AdmissionError::Canary { .. } => true,
+        AdmissionError::Manifest { .. } => generated.random == Random::Guest,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target that never gets as far as running the code shows nothing.
+    #[test]
+    fn many_random_bodies_are_admitted() {
+        let mut admitted = [0; 2];
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(3_000).collect();
+            let Some(generated) = Generated::new(&mut Unstructured::new(&bytes)) else { continue };
+            match surroundings().sandbox.admit(&generated.component) {
+                Ok(_) => admitted[usize::from(generated.random == Random::Guest)] += 1,
+                Err(error) => println!("{:?} {:?}: {error}", generated.random, generated.features),
+            }
+        }
+        assert!(admitted[0] >= 50, "{admitted:?}");
+    }
+}
