@@ -49,7 +49,7 @@ struct Neighbour {
 
 /// What came of one action, as far as it must be the same when it is done again.
 #[derive(Debug, PartialEq)]
-enum Outcome {
+pub(crate) enum Outcome {
     State(ScopeState),
     Rejected { code: String, message: String },
     Failed(Box<GuestFailure>),
@@ -72,20 +72,23 @@ impl Surroundings {
     }
 }
 
-/// Runs some actions twice, each time in a fresh instance: the same must come of it.
+/// Runs some actions twice, each time in a fresh instance: the same must come of it. Returns
+/// what did.
 ///
 /// A timeout is no such thing: it depends on the machine.
-pub(crate) fn behaves_the_same_twice(plugin: &Plugin) {
+pub(crate) fn behaves_the_same_twice(plugin: &Plugin) -> History {
     let (first, second) = (history(plugin), history(plugin));
     let timed_out = |history: &History| history.outcomes.iter().any(is_timeout);
     if !timed_out(&first) && !timed_out(&second) {
         assert_eq!(first, second, "a fresh instance did something else");
     }
+    first
 }
 
+/// What came of some actions.
 #[derive(Debug, PartialEq)]
-struct History {
-    outcomes: Vec<Outcome>,
+pub(crate) struct History {
+    pub(crate) outcomes: Vec<Outcome>,
     fuel_consumed: u64,
 }
 
