@@ -109,9 +109,16 @@ pub struct Span {
     pub us: u64,
 }
 
+impl Span {
+    /// The longest span that the wire carries, 35 years: beyond it microseconds get lost when a
+    /// double of milliseconds is multiplied and divided by a thousand.
+    pub const MAX: Self = Self { us: 1 << 50 };
+}
+
 impl From<Duration> for Span {
     fn from(duration: Duration) -> Self {
-        Self { us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX) }
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self { us: us.min(Self::MAX.us) }
     }
 }
 
@@ -127,11 +134,11 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ms = f64::deserialize(deserializer)?;
-        if ms.is_finite() && ms >= 0.0 {
-            Ok(Self { us: (ms * 1000.0).round() as u64 })
+        let us = (f64::deserialize(deserializer)? * 1000.0).round();
+        if (0.0..=Self::MAX.us as f64).contains(&us) {
+            Ok(Self { us: us as u64 })
         } else {
-            Err(serde::de::Error::custom("a span of time is not negative"))
+            Err(serde::de::Error::custom("a span of time is neither negative nor longer than 35 years"))
         }
     }
 }

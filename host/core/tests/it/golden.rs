@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reductor_core::*;
 use serde::Serialize;
@@ -245,7 +246,12 @@ fn spans_are_milliseconds_with_up_to_three_decimals() {
         assert_eq!(serde_json::to_string(&Span { us }).expect("a number"), text);
         assert_eq!(serde_json::from_str::<Span>(text).expect("a number"), Span { us });
     }
-    assert!(serde_json::from_str::<Span>("-1").is_err());
+    let longest = serde_json::to_string(&Span::MAX).expect("a number");
+    assert_eq!(serde_json::from_str::<Span>(&longest).expect("a number"), Span::MAX);
+    assert_eq!(Span::from(Duration::MAX), Span::MAX);
+    for refused in ["-1", "4468897880362.816"] {
+        assert!(serde_json::from_str::<Span>(refused).is_err(), "{refused}");
+    }
 }
 
 #[test]
