@@ -6,8 +6,9 @@ use crate::oracle;
 
 /// Checks and canonicalises `data`, whatever it is.
 ///
-/// Either both implementations refuse it or both give the same text. The one exception is our
-/// own rule: an integer whose digits a double does not give back is refused, not rounded.
+/// Either both implementations refuse it, be it for a duplicate key, half a surrogate pair, the
+/// 128th level or the grammar, or both give the same text. The one exception is our own rule: an
+/// integer whose digits a double does not give back is refused, not rounded.
 ///
 /// # Panics
 ///

@@ -24,11 +24,7 @@ pub(crate) fn spell(value: f64) -> String {
         return "0".to_owned();
     }
     let sign = if value < 0.0 { "-" } else { "" };
-    // The shortest digits that give the double back: `1.25e-7`.
-    let shortest = format!("{:e}", value.abs());
-    let (mantissa, exponent) = shortest.split_once('e').expect("Rust writes an exponent");
-    let digits = mantissa.replace('.', "");
-    let exponent: i32 = exponent.parse().expect("Rust writes exponents in digits");
+    let (digits, exponent) = shortest(value.abs());
     // The names of the standard: the value is 0.`digits` times ten to the `n`.
     let (k, n) = (digits.len() as i32, exponent + 1);
     let magnitude = match n {
@@ -42,6 +38,27 @@ pub(crate) fn spell(value: f64) -> String {
         }
     };
     format!("{sign}{magnitude}")
+}
+
+/// The shortest digits that give the double back, and the exponent of the first.
+///
+/// Where two are as short and as near, Rust takes the greater and ECMAScript the even one (note
+/// 2 of its algorithm, which RFC 8785 makes a rule).
+fn shortest(value: f64) -> (String, i32) {
+    let (digits, exponent) = digits(&format!("{value:e}"));
+    // No double has more digits than these.
+    let (exact, exact_exponent) = self::digits(&format!("{value:.800e}"));
+    let (lesser, rest) = exact.split_at(digits.len());
+    let is_tie = rest.starts_with('5') && rest[1..].bytes().all(|digit| digit == b'0');
+    let is_even = lesser.ends_with(['0', '2', '4', '6', '8']);
+    let gives_it_back = || format!("0.{lesser}e{}", exact_exponent + 1).parse() == Ok(value);
+    if is_tie && is_even && gives_it_back() { (lesser.to_owned(), exact_exponent) } else { (digits, exponent) }
+}
+
+/// Takes what Rust writes apart: `1.25e-7`.
+fn digits(scientific: &str) -> (String, i32) {
+    let (mantissa, exponent) = scientific.split_once('e').expect("Rust writes an exponent");
+    (mantissa.replace('.', ""), exponent.parse().expect("Rust writes exponents in digits"))
 }
 
 fn zeros(count: i32) -> String {
@@ -70,6 +87,8 @@ mod tests {
             (-1.5e300, "-1.5e+300"),
             (5e-324, "5e-324"),
             (f64::MAX, "1.7976931348623157e+308"),
+            // Halfway between two spellings of the same length.
+            (-708.73223876953125, "-708.7322387695312"),
         ] {
             assert_eq!(spell(value), text);
         }
