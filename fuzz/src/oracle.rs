@@ -87,8 +87,8 @@ mod tests {
             (-1.5e300, "-1.5e+300"),
             (5e-324, "5e-324"),
             (f64::MAX, "1.7976931348623157e+308"),
-            // Halfway between two spellings of the same length.
-            (-708.73223876953125, "-708.7322387695312"),
+            // -708.73223876953125, halfway between two spellings of the same length.
+            (-708.7322387695312, "-708.7322387695312"),
         ] {
             assert_eq!(spell(value), text);
         }
