@@ -1,4 +1,5 @@
-//! Compares a component's world with the one that guests are written for.
+//! Compares a component's world with the one that guests are written for, and with the part of
+//! WASI that they are given.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,6 +8,8 @@ use wit_component::DecodedWasm;
 use wit_parser::{
     Function, Handle, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, World, WorldId, WorldItem, WorldKey,
 };
+
+use crate::wasi;
 
 /// The interface that a guest exports.
 pub(crate) const MODEL: &str = "reductor:reducer/model@1.0.0";
@@ -58,10 +61,11 @@ pub(crate) fn check_world(component: &[u8]) -> Result<Vec<String>, Vec<Differenc
         // A WIT package in binary form, or a component whose types WIT cannot express.
         Ok(DecodedWasm::WitPackage(..)) | Err(_) => return Err(other_world()),
     };
-    let (expected, expected_world) = our_world();
+    let (expected, expected_world, wasi_world) = our_worlds();
     let mut comparison =
         Comparison { expected: &expected, found: &found, visited: HashSet::new(), differences: Vec::new() };
-    comparison.imports(&expected.worlds[expected_world], &found.worlds[world]);
+    let granted = [&expected.worlds[expected_world], &expected.worlds[wasi_world]];
+    comparison.imports(granted, &found.worlds[world]);
     comparison.exports(&expected.worlds[expected_world], &found.worlds[world]);
     if comparison.differences.is_empty() {
         let names = found.worlds[world].imports.iter().map(|(key, _)| found.name_world_key(key));
@@ -70,11 +74,15 @@ pub(crate) fn check_world(component: &[u8]) -> Result<Vec<String>, Vec<Differenc
     Err(comparison.differences)
 }
 
-fn our_world() -> (Resolve, WorldId) {
+/// The world `reducer`, and the one that has what of WASI is granted.
+fn our_worlds() -> (Resolve, WorldId, WorldId) {
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("reducer.wit", WIT).expect("our own WIT parses");
-    let world = resolve.select_world(&[package], Some("reducer")).expect("our own WIT has the world");
-    (resolve, world)
+    let mut world = |file, text, name| {
+        let package = resolve.push_str(file, text).expect("our own WIT parses");
+        resolve.select_world(&[package], Some(name)).expect("our own WIT has the world")
+    };
+    let (reducer, granted) = (world("reducer.wit", WIT, "reducer"), world("wasi.wit", wasi::WIT, "granted"));
+    (resolve, reducer, granted)
 }
 
 struct Comparison<'a> {
@@ -86,10 +94,12 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    fn imports(&mut self, expected: &World, found: &World) {
+    fn imports(&mut self, granted: [&World; 2], found: &World) {
         for (key, item) in &found.imports {
             let name = self.found.name_world_key(key);
-            match (interface(self.expected, &expected.imports, &name), item) {
+            let granted_name = wasi::granted_version(&name);
+            let imports = granted.iter().flat_map(|world| &world.imports);
+            match (interface(self.expected, imports, &granted_name), item) {
                 (Some(granted), WorldItem::Interface { id, .. }) => self.imported_interface(&name, granted, *id),
                 _ => self.not_granted(name),
             }
@@ -99,10 +109,19 @@ impl Comparison<'_> {
     /// A guest may import less than there is, but nothing else.
     fn imported_interface(&mut self, name: &str, granted: InterfaceId, wanted: InterfaceId) {
         let (expected, found) = (self.expected, self.found);
+        for (resource, id) in &found.interfaces[wanted].types {
+            let is_resource = matches!(found.types[*id].kind, TypeDefKind::Resource);
+            if is_resource && !expected.interfaces[granted].types.contains_key(resource) {
+                self.not_granted(format!("{name}#{resource}"));
+            }
+        }
         for (function, wanted) in &found.interfaces[wanted].functions {
             match expected.interfaces[granted].functions.get(function) {
-                Some(granted) => self.function(granted, wanted),
-                None => self.not_granted(format!("{name}#{function}")),
+                Some(granted) if name.starts_with("wasi:") => {
+                    self.function(format!("{name}#{}", readable(function)), granted, wanted);
+                }
+                Some(granted) => self.function(readable(function), granted, wanted),
+                None => self.not_granted(format!("{name}#{}", readable(function))),
             }
         }
     }
@@ -124,7 +143,7 @@ impl Comparison<'_> {
             let (expected, found) = (self.expected, self.found);
             for (function, wanted) in &expected.interfaces[*wanted].functions {
                 match found.interfaces[given].functions.get(function) {
-                    Some(given) => self.function(wanted, given),
+                    Some(given) => self.function(readable(function), wanted, given),
                     None => self
                         .differences
                         .push(Difference::MissingExport { name: format!("{name}#{}", readable(function)) }),
@@ -133,8 +152,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn function(&mut self, expected: &Function, found: &Function) {
-        let name = readable(&expected.name);
+    fn function(&mut self, name: String, expected: &Function, found: &Function) {
         if expected.params.len() != found.params.len() {
             let count = |function: &Function| format!("{} parameters", function.params.len());
             return self.other(name, count(expected), count(found));
@@ -169,7 +187,7 @@ impl Comparison<'_> {
     }
 
     fn definitions(&mut self, place: &str, expected: &TypeDef, found: &TypeDef) {
-        use TypeDefKind::{Enum, List, Option, Record, Resource, Result};
+        use TypeDefKind::{Enum, Flags, List, Option, Record, Resource, Result, Tuple, Variant};
         match (&expected.kind, &found.kind) {
             (List(expected), List(found)) => self.types(&format!("{place}, element"), expected, found),
             (Option(expected), Option(found)) => self.types(place, expected, found),
@@ -190,17 +208,30 @@ impl Comparison<'_> {
                 }
             }
             (Enum(expected), Enum(found)) => {
-                let names = |cases: &wit_parser::Enum| {
-                    cases.cases.iter().map(|case| case.name.clone()).collect::<Vec<_>>().join(", ")
-                };
-                let (expected, found) = (names(expected), names(found));
-                if expected != found {
-                    self.other(place.to_owned(), format!("enum {{ {expected} }}"), format!("enum {{ {found} }}"));
+                let names = |cases: &wit_parser::Enum| joined(cases.cases.iter().map(|case| &case.name));
+                self.names(place, "enum", names(expected), names(found));
+            }
+            (Flags(expected), Flags(found)) => {
+                let names = |flags: &wit_parser::Flags| joined(flags.flags.iter().map(|flag| &flag.name));
+                self.names(place, "flags", names(expected), names(found));
+            }
+            (Variant(expected), Variant(found)) => {
+                let names = |variant: &wit_parser::Variant| joined(variant.cases.iter().map(|case| &case.name));
+                if self.names(place, "variant", names(expected), names(found)) {
+                    for (expected, found) in expected.cases.iter().zip(&found.cases) {
+                        let place = format!("{place}, case `{}`", expected.name);
+                        self.optional(&place, expected.ty.as_ref(), found.ty.as_ref());
+                    }
+                }
+            }
+            (Tuple(expected), Tuple(found)) if expected.types.len() == found.types.len() => {
+                for (expected, found) in expected.types.iter().zip(&found.types) {
+                    self.types(&format!("{place}, element"), expected, found);
                 }
             }
             (Resource, Resource) => {}
-            (TypeDefKind::Handle(expected), TypeDefKind::Handle(found))
-                if std::mem::discriminant(expected) == std::mem::discriminant(found) => {}
+            (TypeDefKind::Handle(_), TypeDefKind::Handle(_))
+                if spell_definition(self.expected, expected) == spell_definition(self.found, found) => {}
             _ => self.other(
                 place.to_owned(),
                 spell_definition(self.expected, expected),
@@ -221,9 +252,22 @@ impl Comparison<'_> {
         }
     }
 
+    /// Compares the names that make up a type. Says whether they are the same.
+    fn names(&mut self, place: &str, kind: &str, expected: String, found: String) -> bool {
+        let same = expected == found;
+        if !same {
+            self.other(place.to_owned(), format!("{kind} {{ {expected} }}"), format!("{kind} {{ {found} }}"));
+        }
+        same
+    }
+
     fn other(&mut self, place: String, expected: String, found: String) {
         self.differences.push(Difference::OtherType { place, expected, found });
     }
+}
+
+fn joined<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn interface<'a>(
@@ -263,8 +307,12 @@ fn spell_definition(resolve: &Resolve, definition: &TypeDef) -> String {
         TypeDefKind::List(element) => format!("list<{}>", spell(resolve, element)),
         TypeDefKind::Option(inner) => format!("option<{}>", spell(resolve, inner)),
         TypeDefKind::Result(result) => format!("result<{}, {}>", optional(&result.ok), optional(&result.err)),
-        TypeDefKind::Handle(Handle::Own(id)) => named(&resolve.types[*id]),
-        TypeDefKind::Handle(Handle::Borrow(id)) => format!("borrow<{}>", named(&resolve.types[*id])),
+        TypeDefKind::Tuple(tuple) => {
+            let types: Vec<_> = tuple.types.iter().map(|ty| spell(resolve, ty)).collect();
+            format!("tuple<{}>", types.join(", "))
+        }
+        TypeDefKind::Handle(Handle::Own(id)) => spell(resolve, &Type::Id(*id)),
+        TypeDefKind::Handle(Handle::Borrow(id)) => format!("borrow<{}>", spell(resolve, &Type::Id(*id))),
         _ => named(definition),
     }
 }
@@ -282,19 +330,32 @@ fn readable(function: &str) -> String {
 
 /// What would remove an import.
 fn remedy(name: &str) -> &'static str {
-    let package = name.split('/').next().unwrap_or_default();
+    let (package, rest) = name.split_once('/').unwrap_or((name, ""));
+    let is_granted_version = wasi::granted_version(name) != name || name.ends_with(wasi::VERSION);
     match package {
-        "wasi:http" | "wasi:sockets" => {
-            "reducers are pure: they reach no network; pass what they need in the action's input"
+        "wasi:http" => {
+            "reducers are pure: they reach no network; pass what they need in the action's input, and build with \
+             `disableFeatures: ['http', 'fetch-event']` (componentize-js) or `--stub-wasi` (componentize-py)"
         }
-        "wasi:clocks" => "take the time from the action's timestamp, and build for wasm32-unknown-unknown",
-        "wasi:random" => {
-            "let the caller put random values into the action's input, and build for wasm32-unknown-unknown"
+        "wasi:sockets" => {
+            "reducers are pure: they reach no network; pass what they need in the action's input, and build with \
+             `--stub-wasi` (componentize-py), without networking features, or for wasm32-unknown-unknown"
+        }
+        "wasi:cli" | "wasi:clocks" | "wasi:random" | "wasi:io" | "wasi:filesystem" if rest.contains('#') => {
+            "this host offers what WASI 0.2.12 has of that interface; build with an SDK of that age or without the \
+             function"
+        }
+        "wasi:cli" | "wasi:clocks" | "wasi:random" | "wasi:io" | "wasi:filesystem" if !is_granted_version => {
+            "this host offers WASI 0.2; build for that, or for wasm32-unknown-unknown"
         }
         _ if package.starts_with("wasi:") => {
-            "the standard library of a WASI target drags it in; build for wasm32-unknown-unknown, as `reductor build` does"
+            "of WASI 0.2 only what a standard library needs is granted: environment, exit and streams of `cli`, the two \
+             clocks, `random`, `io` and an empty `filesystem`; remove what imports more, or build for \
+             wasm32-unknown-unknown as `reductor build` does"
         }
         "reductor:reducer" => "this host offers version 1.0.0 of the interface; build with the matching SDK",
-        _ => "only `reductor:reducer/host@1.0.0` is granted; remove the dependency that imports it",
+        _ => {
+            "only `reductor:reducer/host@1.0.0` and parts of WASI 0.2 are granted; remove the dependency that imports it"
+        }
     }
 }

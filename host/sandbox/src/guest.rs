@@ -124,7 +124,7 @@ impl LiveDocument for Guest {
         let params = (self.document(), ActionParam::from(action));
         let apply = &self.apply;
         let (applied,) =
-            enter(&mut self.store, &self.template, call, Phase::Applying, |store| apply.call(store, params))?;
+            enter(&mut self.store, &self.template, call, Phase::Applying(action), |store| apply.call(store, params))?;
         std::mem::swap(&mut call.outbox, &mut self.store.data_mut().outbox);
         match applied {
             Ok(json) => self.accept(&action.scope, json),
@@ -198,7 +198,7 @@ fn enter<T>(
     store: &mut Store<HostState>,
     template: &Template,
     call: &mut Call<'_>,
-    phase: Phase,
+    phase: Phase<'_>,
     run: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<T>,
 ) -> Result<T, ApplyError> {
     enter_to(During::Call, store, template, call, phase, run)
@@ -210,7 +210,7 @@ fn enter_to<T>(
     store: &mut Store<HostState>,
     template: &Template,
     call: &mut Call<'_>,
-    phase: Phase,
+    phase: Phase<'_>,
     run: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<T>,
 ) -> Result<T, ApplyError> {
     store.data_mut().arm(call, phase);
@@ -218,6 +218,7 @@ fn enter_to<T>(
     store.set_fuel(template.limits.fuel_per_call).expect(metered);
     store.set_epoch_deadline(1);
     let result = run(store);
+    store.data_mut().show_unfinished_lines();
     call.fuel_consumed += template.limits.fuel_per_call - store.get_fuel().expect(metered);
     result.map_err(|error| failure::classify(&error, store.data_mut().panic.take(), during, &template.lines))
 }

@@ -1,10 +1,10 @@
-//! What a guest may call: the interface `host`, and nothing else.
+//! What a guest may call: the interface `host`, and the part of WASI in [`wasi`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use reductor_core::{Call, GuestFailure, LaneKey, Outbox, PanicNote, Reason};
+use reductor_core::{Action, Call, GuestFailure, LaneKey, Outbox, PanicNote, Reason};
 use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{Engine, StoreContextMut, UpdateDeadline};
 
@@ -12,27 +12,29 @@ use crate::abi::{DispatchParam, LevelParam};
 use crate::limiter::Limiter;
 use crate::limits::GuestLimits;
 use crate::text::printable;
+use crate::wasi::{self, Wasi};
 
 /// What the host keeps beside each instance.
 pub(crate) struct HostState {
     pub(crate) limiter: Limiter,
     limits: GuestLimits,
-    lane: LaneKey,
+    pub(crate) lane: LaneKey,
     deadline: Instant,
     interrupt: Arc<AtomicBool>,
-    phase: Phase,
+    may_dispatch: bool,
     /// What the call at hand dispatched so far.
     pub(crate) outbox: Outbox,
     log_lines: u32,
     /// What the guest said of the trap that follows.
     pub(crate) panic: Option<PanicNote>,
+    pub(crate) wasi: Wasi,
 }
 
 /// What the guest was called for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// `document.apply`: it may dispatch.
-    Applying,
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Phase<'a> {
+    /// `document.apply` with this action: it may dispatch.
+    Applying(&'a Action),
     /// Anything else.
     Other,
 }
@@ -59,20 +61,22 @@ impl HostState {
             lane: call.lane.clone(),
             deadline: call.deadline,
             interrupt: call.interrupt.clone(),
-            phase: Phase::Other,
+            may_dispatch: false,
             outbox: Outbox::new(call.limits),
             log_lines: 0,
             panic: None,
+            wasi: Wasi::new(limits),
         }
     }
 
     /// Readies the state for a call into the guest.
-    pub(crate) fn arm(&mut self, call: &Call<'_>, phase: Phase) {
+    pub(crate) fn arm(&mut self, call: &Call<'_>, phase: Phase<'_>) {
         self.deadline = call.deadline;
         if !Arc::ptr_eq(&self.interrupt, call.interrupt) {
             self.interrupt = call.interrupt.clone();
         }
-        self.phase = phase;
+        self.may_dispatch = matches!(phase, Phase::Applying(_));
+        self.wasi.arm(phase);
         self.outbox = Outbox::new(call.limits);
         self.log_lines = 0;
         self.panic = None;
@@ -90,11 +94,18 @@ impl HostState {
     }
 
     fn dispatch(&mut self, request: DispatchParam) -> Result<(), Box<GuestFailure>> {
-        if self.phase != Phase::Applying {
+        if !self.may_dispatch {
             return Err(Box::new(GuestFailure::new(Reason::DispatchLimit, "it dispatched outside of `apply`")));
         }
         let DispatchParam { document_id, action_type, scope, input } = request;
         self.outbox.push_from_guest(document_id, action_type, scope, input)
+    }
+
+    /// Writes a line that came in another way than through `log`, within the same limits.
+    pub(crate) fn log_line(&mut self, level: LevelParam, line: &str) {
+        if self.may_log() {
+            self.log(level, &printable(line, self.limits.log_line_bytes_max));
+        }
     }
 
     /// Whether the guest may write one more line in this call.
@@ -124,7 +135,7 @@ impl HostState {
     }
 }
 
-/// Defines the interface `host`, the only one that a guest may import.
+/// Defines everything that a guest may import.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     type Context<'a> = StoreContextMut<'a, HostState>;
     let mut linker = Linker::new(engine);
@@ -144,5 +155,6 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
         store.data_mut().panicked(&message, &location);
         Ok(())
     })?;
+    wasi::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -25,6 +25,7 @@ mod plugin;
 mod sandbox;
 mod sections;
 mod text;
+mod wasi;
 
 pub use admit::{AdmissionError, BinaryMeasures, Blame, Measure, OverLimit, StaticLimits};
 pub use compile::{

@@ -112,10 +112,17 @@ fn a_component_of_another_world_is_told_what_it_lacks() -> Result<()> {
 fn imports_that_are_not_granted_are_named_with_a_remedy() -> Result<()> {
     let cases = [
         ("wasi:http/types@0.2.0", r#"(export "fields" (type (sub resource)))"#, "reach no network"),
-        ("wasi:clocks/wall-clock@0.2.0", r#"(export "now" (func (result u64)))"#, "the action's timestamp"),
-        ("wasi:random/random@0.2.0", r#"(export "get-random-u64" (func (result u64)))"#, "random values"),
-        ("wasi:cli/environment@0.2.0", r#"(export "x" (func))"#, "wasm32-unknown-unknown"),
-        ("acme:magic/wand@0.1.0", r#"(export "wave" (func))"#, "only `reductor:reducer/host@1.0.0` is granted"),
+        ("wasi:http/outgoing-handler@0.2.9", r#"(export "handle" (func))"#, "disableFeatures: ['http', 'fetch-event']"),
+        ("wasi:sockets/tcp@0.2.0", r#"(export "tcp-socket" (type (sub resource)))"#, "reach no network"),
+        ("wasi:clocks/timezone@0.2.0", r#"(export "x" (func))"#, "only what a standard library needs is granted"),
+        ("wasi:keyvalue/store@0.2.0-draft", r#"(export "x" (func))"#, "only what a standard library needs is granted"),
+        ("wasi:clocks/wall-clock@0.3.0", r#"(export "now" (func))"#, "this host offers WASI 0.2"),
+        ("wasi:cli/environment@0.2.0-rc-2023-11-10", r#"(export "x" (func))"#, "this host offers WASI 0.2"),
+        (
+            "acme:magic/wand@0.1.0",
+            r#"(export "wave" (func))"#,
+            "only `reductor:reducer/host@1.0.0` and parts of WASI 0.2 are granted",
+        ),
         ("reductor:reducer/host@2.0.0", r#"(export "log" (func))"#, "this host offers version 1.0.0"),
     ];
     for (import, items, remedy) in cases {
@@ -126,6 +133,48 @@ fn imports_that_are_not_granted_are_named_with_a_remedy() -> Result<()> {
         };
         assert_eq!((name.as_str(), lack), (import, &missing(MODEL)));
         assert!(found[0].to_string().contains(remedy), "{}", found[0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn of_an_interface_that_is_granted_nothing_is_granted_that_it_does_not_have() -> Result<()> {
+    let cases = [
+        ("wasi:random/random@0.2.0", r#"(export "roll-dice" (func (result u64)))"#, "#roll-dice"),
+        ("wasi:io/streams@0.2.99", r#"(export "pipe" (type (sub resource)))"#, "#pipe"),
+        ("wasi:filesystem/types@0.2.1", r#"(export "mount" (func))"#, "#mount"),
+    ];
+    for (import, items, item) in cases {
+        let text = format!(r#"(component (import "{import}" (instance {items})))"#);
+        let found = differences(&text)?;
+        let name = format!("{import}{item}");
+        assert!(matches!(&found[0], Difference::ImportNotGranted { name: found, .. } if *found == name), "{found:?}");
+        assert_eq!(found[1..], [missing(MODEL)]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_function_of_wasi_of_another_type_is_refused() -> Result<()> {
+    let cases = [
+        ("wasi:clocks/monotonic-clock@0.2.5", r#"(export "now" (func (result u32)))"#, "now, result", "u64", "u32"),
+        (
+            "wasi:random/insecure-seed@0.2.0",
+            r#"(export "insecure-seed" (func (result (tuple u64 u32))))"#,
+            "insecure-seed, result, element",
+            "u64",
+            "u32",
+        ),
+    ];
+    for (import, items, place, expected, found) in cases {
+        let text = format!(r#"(component (import "{import}" (instance {items})))"#);
+        let differences = differences(&text)?;
+        let wanted = Difference::OtherType {
+            place: format!("{import}#{place}"),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        };
+        assert_eq!(differences, [wanted, missing(MODEL)]);
     }
     Ok(())
 }
