@@ -2,13 +2,23 @@
 //!
 //! Each becomes a variable of the tests, such as `GUEST_TODO_LIST`: the path of its
 //! component. Nothing is installed unless `REDUCTOR_INSTALL_TOOLCHAIN` is `1`.
+//!
+//! Without Node.js everything but the tests of the JavaScript guest runs; those say what is
+//! missing.
+
+mod javascript;
 
 use std::path::Path;
 
 use reductor_build::{BuildError, BuildOptions, Component, DebugInfo, InstallPolicy, build_all};
 
-const GUESTS: [&str; 4] =
-    ["../example-reducers/counter", "../example-reducers/text", "../example-reducers/todo-list", "guests/unruly"];
+const GUESTS: [&str; 5] = [
+    "../example-reducers/counter",
+    "../example-reducers/text",
+    "../example-reducers/todo-list",
+    "guests/ambient",
+    "guests/unruly",
+];
 /// It is built a second time, so that its backtraces name files and lines.
 const WITH_LINES: &str = "guests/unruly";
 const INSTALL: &str = "REDUCTOR_INSTALL_TOOLCHAIN";
@@ -22,6 +32,23 @@ fn main() {
     }
 }
 
+fn build_javascript(here: &Path, policy: InstallPolicy) {
+    println!("cargo::rerun-if-changed=javascript.rs");
+    let out = std::env::var_os("OUT_DIR").expect("cargo runs build scripts with it");
+    // target/PROFILE/build/PACKAGE/out
+    let target = Path::new(&out).ancestors().nth(4).expect("it is that deep");
+    let (guest, wit) = (here.join("guests/todo-list-js"), here.join("../wit/reducer.wit"));
+    match javascript::build(&guest, &wit, &target.join("reductor-javascript"), policy) {
+        Ok(component) => println!("cargo::rustc-env=GUEST_TODO_LIST_JS={}", component.display()),
+        Err(problem) => {
+            println!("cargo::warning={problem}");
+            println!("cargo::rustc-env=GUEST_TODO_LIST_JS_PROBLEM={problem}");
+            // What is missing may be there the next time, and cargo cannot know.
+            println!("cargo::rerun-if-changed={}", Path::new(&out).join("never-there").display());
+        }
+    }
+}
+
 fn build_guests() -> Result<(), BuildError> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs build scripts with it");
     let guests = GUESTS.map(|guest| Path::new(&here).join(guest));
@@ -29,6 +56,7 @@ fn build_guests() -> Result<(), BuildError> {
         Ok("1") => InstallPolicy::Allowed,
         _ => InstallPolicy::Never,
     };
+    build_javascript(Path::new(&here), policy);
     let components = build_all(&guests, &BuildOptions::new().install(policy))?;
     components.iter().for_each(|component| announce(component, ""));
     // A folder of its own: the two would have the same path.

@@ -10,6 +10,15 @@ pub const COUNTER: &str = env!("GUEST_COUNTER");
 pub const TEXT: &str = env!("GUEST_TEXT");
 /// `example/todo-list`.
 pub const TODO_LIST: &str = env!("GUEST_TODO_LIST");
+/// `example/todo-list` in JavaScript; or why it could not be built.
+pub const TODO_LIST_JS: Result<&str, &str> =
+    match (option_env!("GUEST_TODO_LIST_JS"), option_env!("GUEST_TODO_LIST_JS_PROBLEM")) {
+        (Some(path), _) => Ok(path),
+        (None, Some(problem)) => Err(problem),
+        (None, None) => Err("the build script did not say"),
+    };
+/// `test/ambient`, which calls every function of WASI that there is.
+pub const AMBIENT: &str = env!("GUEST_AMBIENT");
 /// `test/unruly`, which fails in every way that a test needs.
 pub const UNRULY: &str = env!("GUEST_UNRULY");
 /// [`UNRULY`] with line tables.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const COUNTER: &str = "example/counter";
 pub(crate) const TEXT: &str = "example/text";
 pub(crate) const TODO_LIST: &str = "example/todo-list";
+pub(crate) const AMBIENT: &str = "test/ambient";
 pub(crate) const UNRULY: &str = "test/unruly";
 
 /// The time of an action where it must not vary.
@@ -30,12 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Events that a subscriber may be behind; no test that looks at events makes as many.
 const EVENTS_MAX: usize = 16_384;
 
-/// Reads a component that the build script made: `COUNTER`, `TEXT`, `TODO_LIST` or `UNRULY`.
+/// Reads a component that the build script made: `COUNTER`, `TEXT`, `TODO_LIST`, `AMBIENT`
+/// or `UNRULY`.
 pub(crate) fn component(document_type: &str) -> Vec<u8> {
     let path = match document_type {
         COUNTER => reductor_tests::COUNTER,
         TEXT => reductor_tests::TEXT,
         TODO_LIST => reductor_tests::TODO_LIST,
+        AMBIENT => reductor_tests::AMBIENT,
         UNRULY => reductor_tests::UNRULY,
         other => panic!("no guest is a {other}"),
     };
@@ -63,8 +66,19 @@ pub(crate) fn small_sandbox() -> SandboxBuilder {
 fn all_plugins() -> Vec<Arc<dyn Reducer>> {
     static PLUGINS: OnceLock<Vec<Arc<Plugin>>> = OnceLock::new();
     let admit = |guest| Arc::new(sandbox().admit(&component(guest)).expect("our own guests are let in"));
-    let plugins = PLUGINS.get_or_init(|| [COUNTER, TEXT, TODO_LIST, UNRULY].map(admit).into());
+    let plugins = PLUGINS.get_or_init(|| [COUNTER, TEXT, TODO_LIST, AMBIENT, UNRULY].map(admit).into());
     plugins.iter().map(|plugin| Arc::clone(plugin) as Arc<dyn Reducer>).collect()
+}
+
+/// The JavaScript guest, in [`sandbox`]. To compile it takes seconds, so all tests share it.
+pub(crate) fn javascript() -> Result<Arc<Plugin>> {
+    static PLUGIN: OnceLock<Result<Arc<Plugin>, String>> = OnceLock::new();
+    let admit = || {
+        let path = reductor_tests::TODO_LIST_JS.map_err(str::to_owned)?;
+        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        sandbox().admit(&bytes).map(Arc::new).map_err(|error| error.to_string())
+    };
+    PLUGIN.get_or_init(admit).clone().map_err(anyhow::Error::msg)
 }
 
 /// What the unruly guest may use where it is kept short.
@@ -112,6 +126,12 @@ impl Setup {
             Arc::new(NativeReducer::<todo_list::TodoList>::new()),
         ];
         self
+    }
+
+    /// The to-do list in JavaScript, and no other guest.
+    pub(crate) fn javascript(mut self) -> Result<Self> {
+        self.reducers = vec![javascript()?];
+        Ok(self)
     }
 
     /// The unruly guest alone, within [`scarce`] limits.
