@@ -77,6 +77,12 @@ pub trait LiveDocument: Send {
 
     /// How much memory it takes, in bytes, as far as it can tell.
     fn memory_bytes(&self) -> usize;
+
+    /// Whether it had better be loaded again than kept alive: it has come near to a limit that a
+    /// fresh one would be far from, as a language's garbage that is not collected yet.
+    fn is_spent(&self) -> bool {
+        false
+    }
 }
 
 /// An action that a reducer asked for.

@@ -61,8 +61,12 @@ impl Residents {
         Some(resident)
     }
 
-    /// Keeps a live document for its lane's next turn. Others may go for it, and come back.
+    /// Keeps a live document for its lane's next turn. Others may go for it, and come back; so
+    /// does this one if it is spent.
     pub(crate) fn keep(&self, lane: &LaneKey, resident: Resident) -> Vec<(LaneKey, Resident)> {
+        if resident.live.is_spent() {
+            return vec![(lane.clone(), resident)];
+        }
         let bytes = resident.live.memory_bytes();
         let mut gone = Vec::new();
         let mut idle = self.lock();

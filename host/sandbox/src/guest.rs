@@ -72,6 +72,7 @@ impl Guest {
         let state = instance.get_typed_func(&mut store, exports.state).map_err(mismatch)?;
         let mut guest = Self { store, template: template.clone(), load, apply, state, document: None };
         guest.load_document(snapshot, call)?;
+        guest.store.data_mut().limiter.loaded();
         Ok(guest)
     }
 
@@ -151,6 +152,10 @@ impl LiveDocument for Guest {
 
     fn memory_bytes(&self) -> usize {
         DOCUMENT_BYTES + self.store.data().limiter.memory_bytes_grown()
+    }
+
+    fn is_spent(&self) -> bool {
+        self.store.data().limiter.is_spent()
     }
 }
 

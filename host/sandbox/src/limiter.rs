@@ -21,6 +21,8 @@ pub(crate) struct Limiter {
     memory_bytes_max: usize,
     /// What the memories had when they were made, most of it never touched.
     memory_bytes_at_start: usize,
+    /// What they had when a document had been loaded.
+    memory_bytes_loaded: usize,
     table_elements: usize,
     table_elements_max: usize,
 }
@@ -31,6 +33,7 @@ impl Limiter {
             memory_bytes: 0,
             memory_bytes_max: limits.memory_bytes_max,
             memory_bytes_at_start: 0,
+            memory_bytes_loaded: 0,
             table_elements: 0,
             table_elements_max: limits.table_elements_max,
         }
@@ -40,6 +43,18 @@ impl Limiter {
     /// usually fills; what a memory begins with is mostly stack that is never reached.
     pub(crate) fn memory_bytes_grown(&self) -> usize {
         self.memory_bytes - self.memory_bytes_at_start
+    }
+
+    /// Takes note of what a document takes that was just loaded.
+    pub(crate) fn loaded(&mut self) {
+        self.memory_bytes_loaded = self.memory_bytes;
+    }
+
+    /// Whether three quarters of the memory are taken, and a document that was just loaded took
+    /// less than half of that. Memories never shrink, and a garbage collector that does not know
+    /// of the limit lets them grow until they meet it.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.memory_bytes > self.memory_bytes_max / 4 * 3 && self.memory_bytes > 2 * self.memory_bytes_loaded
     }
 }
 

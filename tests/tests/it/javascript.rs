@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use reductor_core::{JobResult, Reducer as _};
 use serde_json::{Value, json};
 
-use crate::support::{Host, JobText, Setup, TODO_LIST, guest_log, javascript, job, keep_guest_logs};
+use crate::support::{Host, JobText, Setup, TODO_LIST, done, guest_log, javascript, job, keep_guest_logs};
 
 /// Something to do to a list, with few enough ids that most of them are met again.
 fn action() -> impl Strategy<Value = (&'static str, Value)> {
@@ -110,6 +110,21 @@ fn clocks_and_chance_are_the_same_on_fresh_instances_resident_ones_and_other_hos
     assert!(looked[0]["random"] != looked[1]["random"] && looked[0]["uuid"] != looked[1]["uuid"], "{looked:#?}");
     for wait in texts.iter().skip(1).step_by(2) {
         assert_eq!(*wait, json!({"order": [0, 60_000, 3_600_000], "took": 3_600_000}));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_document_outlives_the_garbage_that_its_engine_piles_up() -> Result<()> {
+    let host = Setup::new().javascript()?.start()?;
+    let add =
+        |number: u32| job(TODO_LIST, "l").action("ADD", json!({"id": number.to_string(), "text": "x".repeat(500)}));
+    let rename = |number: u32| job(TODO_LIST, "l").action("RENAME", json!({"id": "0", "text": number.to_string()}));
+    let jobs = (0..100).map(add).chain((0..1_000).map(rename));
+    for ticket in jobs.map(|job| host.submit(job)).collect::<Result<Vec<_>>>()? {
+        let result = done(ticket)?;
+        let metadata = result.metadata.as_ref().context("results have metadata")?;
+        ensure!(result.success && metadata.attempts == 1, "{:?} {metadata:?}", result.error_message);
     }
     Ok(())
 }
