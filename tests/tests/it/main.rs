@@ -3,6 +3,7 @@
 //! `support` is the only module that knows the API. In the others a test's name is a
 //! sentence, and its body a case.
 
+mod abi;
 mod admission;
 mod admission_cache;
 mod admission_canary;
