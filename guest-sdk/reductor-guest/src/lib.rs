@@ -198,6 +198,33 @@
 //!   otherwise, and then it wraps in silence. `checked_sub` and a rejection are better than
 //!   either.
 //!
+//! # Models in other languages
+//!
+//! A model is a component of the world in `wit/reducer.wit`, whatever it was written in. A
+//! standard library may import WASI 0.2 (any patch of it); this is what it gets:
+//!
+//! | import | what it does here |
+//! |---|---|
+//! | `wasi:clocks/wall-clock` | stands at the action's timestamp during `apply`, at 1970 otherwise |
+//! | `wasi:clocks/monotonic-clock` | starts anew with every call, moves on by 1 µs with every reading; whoever waits finds it moved to the end of the wait |
+//! | `wasi:random/*` | the same bytes for the same operation (outside of `apply` for the same document), up to 1 MiB at once |
+//! | `wasi:cli/stdout`, `stderr` | lines in the log, as `info` and `warn`, within the limits of `log` |
+//! | `wasi:cli/stdin`, `environment`, `terminal-*` | closed, empty, none |
+//! | `wasi:cli/exit` | the call fails with reason `exit`, whatever the status |
+//! | `wasi:io/*` | the streams above; nothing sleeps; at most 1,024 handles at a time |
+//! | `wasi:filesystem/*` | not one directory is open |
+//! | `wasi:http`, `wasi:sockets`, anything else | refused when the plugin is loaded, with what would remove the import |
+//!
+//! Random bytes are the same wherever an operation is executed, but not secret: whoever knows
+//! the operation's id can compute them. A value that is drawn once and kept outside of the
+//! state makes a reducer impure all the same: hash maps with random seeds do that.
+//!
+//! In JavaScript: `componentize({ witPath: 'reducer.wit', worldName: 'reducer', sourcePath,
+//! disableFeatures: ['http', 'fetch-event'] })` with `@bytecodealliance/componentize-js`; throw
+//! `{ code, message }` to refuse an action. `JSON.stringify` writes canonical JSON if every
+//! object's members are in the order of their names; then the manifest may say `canonical:
+//! true`. `tests/guests/todo-list-js` is a whole model. In Python: `componentize-py … --stub-wasi`.
+//!
 //! # How to be fast
 //!
 //! After each action the host asks for the whole state of its scope as canonical JSON, whose

@@ -5,11 +5,19 @@
 //! document of it is a wasmtime store of its own, so documents share nothing. Whatever a
 //! guest does ends within the limits, and every failure names its reason.
 //!
+//! Besides the interface `host` of that world a guest may import what the standard library of
+//! its language drags in of WASI 0.2: `cli`, `clocks`, `random`, `io` and an empty `filesystem`.
+//! It gives no authority and says nothing that varies with anything but document and action:
+//! the wall clock stands at the action's timestamp, random bytes follow from the operation's id,
+//! nothing sleeps, what is printed goes to the log, `exit` is a failure. Anything else is
+//! refused at admission, with what would remove the import.
+//!
 //! Where things are: `sandbox` has the engine and its configuration, `admit` the checks that
 //! a component passes before it may run, `compile` how it becomes machine code, in a child
 //! process and out of a cache if there are, `difference` what does not fit the world, `guest`
-//! the calls into an instance, `host` what an instance may call, `limiter` memory and tables,
-//! `failure` what a failed call means, `sections` and `lines` names and places in the source, `abi` the types that cross the boundary.
+//! the calls into an instance, `host` and `wasi` what an instance may call, `limiter` memory and
+//! tables, `failure` what a failed call means, `sections` and `lines` names and places in the
+//! source, `abi` the types that cross the boundary.
 
 mod abi;
 mod admit;

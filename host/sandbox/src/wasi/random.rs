@@ -87,7 +87,10 @@ mod tests {
         let lane = lane("d", "main");
         let (scope, action) = (Scope::from("global"), ActionId::from("a"));
         let first = |action| generator(&lane, action).next_u64();
-        assert_eq!([first(None), first(Some((&scope, &action)))], [2_285_175_995_268_557_048, 10_748_344_768_538_705_223]);
+        assert_eq!(
+            [first(None), first(Some((&scope, &action)))],
+            [2_285_175_995_268_557_048, 10_748_344_768_538_705_223]
+        );
     }
 
     #[test]
