@@ -2,6 +2,7 @@
 
 mod audit_budget;
 mod conformance;
+mod durable;
 mod executor;
 mod golden;
 mod manager;

@@ -73,6 +73,11 @@ impl Script {
         self.lock().apply_errors.insert(action.to_owned(), VecDeque::from([None, Some(error)]));
     }
 
+    /// Makes the action of this id fail no more.
+    pub(crate) fn heal(&self, action: &str) {
+        self.lock().apply_errors.remove(action);
+    }
+
     /// Makes the next loads of a new instance fail so.
     pub(crate) fn fail_loads(&self, errors: impl IntoIterator<Item = ApplyError>) {
         self.lock().load_errors.extend(errors);

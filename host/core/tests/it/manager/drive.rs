@@ -160,42 +160,42 @@ pub(super) fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 }
 
 /// `submission`, to wait for these jobs.
-pub(super) fn after<'a>(submission: Value, jobs: impl IntoIterator<Item = &'a JobId>) -> Value {
+pub(crate) fn after<'a>(submission: Value, jobs: impl IntoIterator<Item = &'a JobId>) -> Value {
     let ids: Vec<_> = jobs.into_iter().map(JobId::as_str).collect();
     with(submission, "dependsOn", json!(ids))
 }
 
 /// `submission`, with an idempotency key.
-pub(super) fn keyed(submission: Value, key: &str) -> Value {
+pub(crate) fn keyed(submission: Value, key: &str) -> Value {
     with(submission, "idempotencyKey", json!(key))
 }
 
 /// A job for a document that exists, made elsewhere from one that was done.
-pub(super) fn another(done: &JobResult, id: &str) -> Job {
+pub(crate) fn another(done: &JobResult, id: &str) -> Job {
     let mut action = (*done.job.actions[0]).clone();
     action.id = ActionId::from(id);
     Job { id: JobId::from(id), actions: Arc::new([action.into()]), ..done.job.clone() }
 }
 
 /// A fault that is retried.
-pub(super) fn broken() -> ApplyError {
+pub(crate) fn broken() -> ApplyError {
     ApplyError::Host(HostFault::Broken("for a moment".to_owned()))
 }
 
-pub(super) fn metadata(result: &JobResult) -> &JobMetadata {
+pub(crate) fn metadata(result: &JobResult) -> &JobMetadata {
     result.metadata.as_ref().expect("a result has metadata")
 }
 
 /// Asserts that the job was given back, not failed.
 #[track_caller]
-pub(super) fn given_back(result: &JobResult, attempts: u32) {
+pub(crate) fn given_back(result: &JobResult, attempts: u32) {
     assert_eq!((result.error_code, result.job.status), (Some(JobErrorCode::GracefulAbort), JobStatus::Pending));
     assert_eq!((metadata(result).attempts, metadata(result).reason), (attempts, None));
 }
 
 /// Asserts that the job was cancelled.
 #[track_caller]
-pub(super) fn cancelled(result: &JobResult) {
+pub(crate) fn cancelled(result: &JobResult) {
     assert_eq!((result.error_code, result.job.status), (Some(JobErrorCode::GracefulAbort), JobStatus::Failed));
     assert_eq!((metadata(result).attempts, metadata(result).reason), (0, Some(Reason::Cancelled)));
     assert_eq!((result.success, result.operations.len(), result.duration.us), (false, 0, 0));
@@ -203,7 +203,7 @@ pub(super) fn cancelled(result: &JobResult) {
 
 /// Asserts that the job failed because `dependency` did, with this code.
 #[track_caller]
-pub(super) fn failed_with(result: &JobResult, dependency: &JobId, code: JobErrorCode) {
+pub(crate) fn failed_with(result: &JobResult, dependency: &JobId, code: JobErrorCode) {
     let metadata = metadata(result);
     assert_eq!((metadata.reason, metadata.attempts), (Some(Reason::DependencyFailed), 0), "{result:?}");
     assert_eq!((metadata.failed_dependency.as_ref(), result.error_code), (Some(dependency), Some(code)));

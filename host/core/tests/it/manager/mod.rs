@@ -5,7 +5,7 @@ mod batch;
 mod cancel;
 mod depends;
 mod dispatch;
-mod drive;
+pub(crate) mod drive;
 mod drop;
 mod events;
 mod fairness;

@@ -1,0 +1,11 @@
+//! A manager over a store that outlives it: nothing is lost, and nothing is told too early.
+
+mod acceptance;
+mod ahead;
+mod disk;
+mod failure;
+mod letters;
+mod machine;
+mod model;
+mod restart;
+mod stop;
