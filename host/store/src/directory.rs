@@ -85,6 +85,7 @@ impl Directory {
 
     /// Makes a store of it, now that everything else is there.
     pub(crate) fn finish(&self) -> io::Result<()> {
+        sync_dirs(&self.data())?;
         let (new, version) = (self.dir.join("version.new"), self.dir.join("version"));
         let mut file = File::create(&new)?;
         writeln!(file, "{VERSION_TEXT}{VERSION}")?;
@@ -147,6 +148,17 @@ fn parse_acknowledged(bytes: &[u8]) -> Option<u64> {
     let (commits, checksum) = bytes.split_first_chunk::<8>()?;
     let fits = checksum == xxh3_64(commits).to_le_bytes();
     fits.then(|| u64::from_le_bytes(*commits))
+}
+
+/// Brings the names in a directory, and in those in it, to the disk.
+fn sync_dirs(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_dirs(&entry.path())?;
+        }
+    }
+    File::open(dir)?.sync_all()
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
