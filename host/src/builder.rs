@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use reductor_core::{
     DocumentType, EventBus, ExecutorConfig, JobExecutorManager, MemoryStore, NativeReducer, OperationStore, Reducer,
-    Reducers, StartError,
+    Reducers, StartError, StoreError,
 };
 use reductor_sandbox::{
     AdmissionError, ArtefactCache, CompileWorker, GuestLimits, Sandbox, SandboxBuilder, SandboxError, StaticLimits,
 };
+use reductor_store::{DiskStore, OpenError, StoreOptions};
 
 use crate::Host;
 
@@ -23,8 +24,16 @@ pub struct HostBuilder {
     sandbox: SandboxBuilder,
     plugins: Vec<PluginSource>,
     reducers: Vec<Arc<dyn Reducer>>,
-    store: Option<Arc<dyn OperationStore>>,
+    log: Log,
+    store_options: StoreOptions,
     events_max: usize,
+}
+
+/// Where the log and the jobs are kept.
+enum Log {
+    Memory,
+    Directory(PathBuf),
+    Store(Arc<dyn OperationStore>),
 }
 
 /// Where a plugin comes from.
@@ -68,6 +77,12 @@ pub enum HostError {
     /// This machine cannot run plugins.
     #[error("there is no sandbox for plugins")]
     Sandbox(#[from] SandboxError),
+    /// The data directory could not be opened.
+    #[error(transparent)]
+    DataDir(#[from] OpenError),
+    /// The jobs of an earlier process could not be read from the store.
+    #[error("the unfinished jobs could not be taken up again")]
+    Journal(#[source] StoreError),
     /// The host did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -80,7 +95,8 @@ impl HostBuilder {
             sandbox: Sandbox::builder(),
             plugins: Vec::new(),
             reducers: Vec::new(),
-            store: None,
+            log: Log::Memory,
+            store_options: StoreOptions::default(),
             events_max: EVENTS_MAX,
         }
     }
@@ -112,9 +128,26 @@ impl HostBuilder {
         self
     }
 
-    /// Keeps the log in `store`; in memory if this is not called.
+    /// Keeps documents and jobs in a directory, which is made if it does not exist; in memory if
+    /// neither this nor [`HostBuilder::store`] is called, of which the later call counts.
+    ///
+    /// One process at a time can have the directory open. Jobs that an earlier one had accepted
+    /// and not finished run after the start.
+    pub fn data_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.log = Log::Directory(dir.as_ref().to_owned());
+        self
+    }
+
+    /// How the store in the data directory works: when it syncs, how often it keeps states, how
+    /// long it keeps jobs that ended.
+    pub fn store_options(mut self, options: StoreOptions) -> Self {
+        self.store_options = options;
+        self
+    }
+
+    /// Keeps the log in `store`.
     pub fn store(mut self, store: Arc<dyn OperationStore>) -> Self {
-        self.store = Some(store);
+        self.log = Log::Store(store);
         self
     }
 
@@ -184,10 +217,18 @@ impl HostBuilder {
                 admit(&sandbox, &reducers, plugin, position)?;
             }
         }
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        // Last: a host that is not made for another reason leaves no directory behind.
+        let (store, disk): (Arc<dyn OperationStore>, _) = match self.log {
+            Log::Memory => (Arc::new(MemoryStore::new()), None),
+            Log::Store(store) => (store, None),
+            Log::Directory(dir) => {
+                let disk = Arc::new(DiskStore::open(dir, self.store_options)?);
+                (disk.clone(), Some(disk))
+            }
+        };
         let bus = EventBus::new(self.events_max);
-        let manager = JobExecutorManager::new(self.config, reducers.clone(), store.clone(), bus);
-        Ok(Host { manager, reducers, store })
+        let manager = JobExecutorManager::open(self.config, reducers.clone(), store.clone(), bus);
+        Ok(Host { manager: manager.map_err(HostError::Journal)?, reducers, store, disk })
     }
 }
 

@@ -79,6 +79,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+//! Documents and jobs outlive the process in a data directory. A job that was accepted is executed
+//! by a later host if this one does not come to it, and once only:
+//!
+//! ```
+//! use reductor_host::{Host, Submission};
+//!
+//! # let counter = reductor_tests::COUNTER;
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path().join("data");
+//! let increment = || Submission::from_json(
+//!     r#"{"documentId": "c1", "documentType": "example/counter",
+//!         "actions": [{"type": "INCREMENT", "input": {"by": 2}}]}"#,
+//! );
+//! let host = Host::builder().plugin_file(counter).data_dir(&directory).start()?;
+//! let result = host.run_blocking(increment()?)?;
+//! assert!(result.success, "and it is on the disk");
+//! drop(host);
+//!
+//! // Not started: the job is accepted, and waits.
+//! let host = Host::builder().plugin_file(counter).data_dir(&directory).build()?;
+//! let accepted = host.manager().enqueue(increment()?)?;
+//! let job_id = accepted.job_id.clone();
+//! drop(host);
+//!
+//! let host = Host::builder().plugin_file(counter).data_dir(&directory).start()?;
+//! let result = host.manager().watch(&job_id)?.wait_blocking();
+//! assert!(result.success);
+//! let head = host.manager().head(&result.job.lane())?.expect("the document is there");
+//! assert_eq!(&*head.snapshot()[0].json, br#"{"value":4}"#);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 mod builder;
 
 use std::sync::Arc;
@@ -88,6 +120,10 @@ pub use reductor_sandbox::{
     AdmissionError, ArtefactCache, BinaryMeasures, Blame, CacheError, CodeOrigin, CompileError, CompileLimits,
     CompileWorker, Difference, EPOCH_TICK, GuestLimits, Measure, OverLimit, Plugin, Sandbox, SandboxBuilder,
     SandboxError, StaticLimits, compile_worker_main,
+};
+pub use reductor_store::{
+    BackupError, DiskStore, KeyspaceStats, OpenError, Problem as StoreProblem, Progress as StoreProgress, RestoreError,
+    StoreOptions, StoreStats, Summary as BackupSummary, Sync as StoreSync, VerifyReport, restore as restore_store,
 };
 
 pub use crate::builder::{HostBuilder, HostError, PluginSource};
@@ -99,6 +135,7 @@ pub struct Host {
     manager: JobExecutorManager,
     reducers: Arc<Reducers>,
     store: Arc<dyn OperationStore>,
+    disk: Option<Arc<DiskStore>>,
 }
 
 impl Host {
@@ -122,6 +159,11 @@ impl Host {
         &self.store
     }
 
+    /// The store in the data directory, if the host has one.
+    pub fn disk_store(&self) -> Option<&Arc<DiskStore>> {
+        self.disk.as_ref()
+    }
+
     /// Hands in a submission and waits for its result. Dropping the future ends the wait and
     /// not the job.
     ///
@@ -129,7 +171,7 @@ impl Host {
     ///
     /// [`Refusal`] if it was not accepted.
     pub async fn run(&self, submission: Submission) -> Result<Arc<JobResult>, Refusal> {
-        Ok(self.manager.enqueue(submission)?.wait().await)
+        Ok(self.manager.submit(submission)?.wait().await)
     }
 
     /// The same, blocking the thread; not for use inside an async runtime.
@@ -142,7 +184,7 @@ impl Host {
     ///
     /// Inside of a tokio runtime, which must not be blocked.
     pub fn run_blocking(&self, submission: Submission) -> Result<Arc<JobResult>, Refusal> {
-        Ok(self.manager.enqueue(submission)?.wait_blocking())
+        Ok(self.manager.submit(submission)?.wait_blocking())
     }
 }
 
