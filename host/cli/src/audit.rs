@@ -100,8 +100,8 @@ pub(crate) fn audit(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome
         max_retries: 1,
         ..args.host.config()
     };
-    let host = args.host.build(config, worker)?;
-    let mut checker = Checker::new(host.reducers());
+    let host = args.host.build(config, None, worker)?;
+    let mut checker = Checker::new(&host)?;
     let (name, submissions) = if args.jobs.as_os_str() == "-" {
         let name = "standard input".to_owned();
         let submissions = input::read_all(&name, std::io::stdin(), &mut checker)?;

@@ -1,9 +1,10 @@
 //! The host that a command runs jobs on, as its arguments describe it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reductor_host::{
     CompileWorker, DispatchGrants, DocumentType, ExecutorConfig, Host, HostBuilder, JobExecutorManagerConfig, Reducers,
+    StoreOptions,
 };
 
 use crate::plugins::{self, CacheArgs};
@@ -49,13 +50,22 @@ impl HostArgs {
     }
 
     /// A host with the plugins, not started yet.
-    pub(crate) fn build(&self, config: ExecutorConfig, worker: CompileWorker) -> anyhow::Result<Host> {
+    pub(crate) fn build(
+        &self,
+        config: ExecutorConfig,
+        data: Option<(&Path, StoreOptions)>,
+        worker: CompileWorker,
+    ) -> anyhow::Result<Host> {
         let plugins = self.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file).compile_worker(worker);
         let plugins = match self.cache.open()? {
             Some(cache) => plugins.artefact_cache(cache),
             None => plugins,
         };
         let host = plugins.config(config).events_max(EVENTS_MAX);
+        let host = match data {
+            Some((dir, options)) => host.data_dir(dir).store_options(options),
+            None => host,
+        };
         let host = plugins::patiently("compiling plugins", || host.build())?;
         check_grants(&self.grant, host.reducers())?;
         Ok(host)

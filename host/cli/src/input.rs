@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Context as _;
-use reductor_host::{Clock, DocumentType, LaneKey, Limits, Reducers, Refusal, Submission, resolve_type};
+use reductor_host::{
+    Clock, DocumentType, Host, LaneKey, Limits, OperationStore, Reducers, Refusal, StoreError, Submission, resolve_type,
+};
 
 /// Problems of a file that are told at once; more of them help nobody.
 const PROBLEMS_MAX: usize = 10;
@@ -13,25 +15,35 @@ const PROBLEMS_MAX: usize = 10;
 /// not fill the memory.
 const LINE_BYTES_MAX: u64 = 1 << 30;
 
-/// Checks submissions as the executor will, in a world where only earlier lines have run.
+/// Checks submissions as the executor will, in a world where the jobs of earlier runs and earlier
+/// lines have run.
 pub(crate) struct Checker<'a> {
     reducers: &'a Reducers,
+    store: &'a dyn OperationStore,
     limits: Limits,
+    /// What the unfinished jobs of earlier runs make of each lane.
+    unfinished: HashMap<LaneKey, DocumentType>,
     /// What earlier lines make of each lane.
     lanes: HashMap<LaneKey, DocumentType>,
 }
 
 impl<'a> Checker<'a> {
-    pub(crate) fn new(reducers: &'a Reducers) -> Self {
-        Self { reducers, limits: Limits::default(), lanes: HashMap::new() }
+    pub(crate) fn new(host: &'a Host) -> Result<Self, StoreError> {
+        let (reducers, store) = (&**host.reducers(), &**host.store());
+        let accepted = store.unfinished()?.into_iter().map(|journaled| journaled.accepted);
+        let unfinished = accepted.map(|accepted| (accepted.job.lane(), accepted.document_type)).collect();
+        Ok(Self { reducers, store, limits: Limits::default(), unfinished, lanes: HashMap::new() })
     }
 
     /// Reads a line and checks it.
     pub(crate) fn check(&mut self, line: &str) -> Result<Submission, Refusal> {
         let submission = Submission::from_json(line)?;
         let lane = submission.lane();
-        let known = self.lanes.get(&lane);
-        let document_type = resolve_type(&lane.document, submission.document_type.as_ref(), known)?;
+        let known = match self.lanes.get(&lane).or_else(|| self.unfinished.get(&lane)) {
+            Some(document_type) => Some(document_type.clone()),
+            None => self.store.position(&lane)?.map(|position| position.document_type),
+        };
+        let document_type = resolve_type(&lane.document, submission.document_type.as_ref(), known.as_ref())?;
         let reducer = self.reducers.serving(&document_type)?;
         submission.clone().admit(reducer.manifest(), &self.limits, Clock::system().now())?;
         self.lanes.insert(lane, document_type);

@@ -7,13 +7,19 @@ mod audit;
 mod bench;
 mod build;
 mod check;
+mod data;
 mod demo;
+mod doc;
 mod host_args;
 mod input;
+mod job;
 mod output;
 mod plugins;
+mod recovered;
 mod results;
 mod run;
+mod state;
+mod table;
 mod trace;
 
 use std::io::IsTerminal as _;
@@ -44,6 +50,12 @@ enum Command {
     Run(run::Args),
     /// Runs a file of jobs twice at once, to see whether their reducers are pure.
     Audit(audit::Args),
+    /// Looks at the documents in a data directory.
+    #[command(subcommand)]
+    Doc(doc::Command),
+    /// Looks at the jobs in a data directory, and takes up those that failed.
+    #[command(subcommand)]
+    Job(job::Command),
     /// Measures this host on this machine.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -72,6 +84,8 @@ fn main() -> ExitCode {
         Command::Plugin(Plugin::Check(args)) => check::check(&args, worker),
         Command::Run(args) => run::run(args, worker),
         Command::Audit(args) => audit::audit(args, worker),
+        Command::Doc(command) => doc::doc(command, worker),
+        Command::Job(command) => job::job(command),
         Command::Bench(command) => bench::bench(command),
         Command::Demo(args) => demo::demo(args),
         Command::Completions { shell } => {

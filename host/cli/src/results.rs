@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
-use reductor_host::{Event, JobExecutorManager, JobResult, Received, Subscription, Ticket};
+use reductor_host::{Event, JobExecutorManager, JobResult, Received, Submitted, Subscription, Ticket};
 
 /// Writes results to standard output, a line each.
 pub(crate) struct Printer<'a> {
@@ -28,21 +28,21 @@ impl<'a> Printer<'a> {
         Self { progress, stdout: BufWriter::new(std::io::stdout()), tally: Tally::default() }
     }
 
-    /// Prints the results of tickets, in their order; whatever is ready goes out at once.
-    pub(crate) fn print_submitted(&mut self, tickets: Receiver<Ticket>) -> anyhow::Result<()> {
+    /// Prints the results of jobs that were handed in, in their order; whatever is ready goes out at once.
+    pub(crate) fn print_submitted(&mut self, submitted: Receiver<Submitted>) -> anyhow::Result<()> {
         loop {
-            let ticket = match tickets.try_recv() {
-                Ok(ticket) => ticket,
+            let job = match submitted.try_recv() {
+                Ok(job) => job,
                 Err(TryRecvError::Disconnected) => return Ok(()),
                 Err(TryRecvError::Empty) => {
                     self.stdout.flush()?;
-                    match tickets.recv() {
-                        Ok(ticket) => ticket,
+                    match submitted.recv() {
+                        Ok(job) => job,
                         Err(_) => return Ok(()),
                     }
                 }
             };
-            self.print(&ticket.wait_blocking())?;
+            self.print(&job.wait_blocking())?;
             self.progress.inc(1);
         }
     }

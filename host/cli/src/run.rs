@@ -1,6 +1,5 @@
 //! `reductor run`: a file of jobs through queue, executor, sandbox, log and events.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
@@ -8,13 +7,16 @@ use std::time::Instant;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use reductor_host::{
-    CompileWorker, ExecutorConfig, JobExecutorManager, Json, LaneKey, Refusal, Stop, Submission, Ticket,
+    CompileWorker, ExecutorConfig, Host, JobExecutorManager, LaneKey, OperationStore, Refusal, Stop, Submission,
+    Submitted,
 };
-use serde::Serialize;
 
+use crate::data::RunData;
 use crate::host_args::HostArgs;
 use crate::input::{self, Checker, Lines};
+use crate::recovered::Recovered;
 use crate::results::{Printer, collect_dispatched};
+use crate::state::{self, DocumentState};
 use crate::{Outcome, output};
 
 /// Jobs that are under way at once. The queue holds far more; this bounds the results that
@@ -26,6 +28,8 @@ pub(crate) const WINDOW: usize = 10_000;
 pub(crate) struct Args {
     #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    data: RunData,
     /// How often a failed attempt is repeated.
     #[arg(long, value_name = "N", default_value_t = 3)]
     max_retries: u32,
@@ -47,70 +51,84 @@ idempotencyKey. An action may also have id, scope (global), timestampUtcMs (now)
 timestampUtcMs is ISO 8601 in UTC, such as "2026-03-01T12:00:00.000Z".
 
 A file is checked whole before anything runs; standard input line by line.
+With --data, documents and jobs outlive the run. Jobs that an earlier run had accepted and not
+finished are executed first, and their results printed first. One process at a time can have the
+directory. `reductor doc`, `job` and `store` look into it afterwards:
+  reductor run --plugin counter.wasm --data ./data jobs.ndjson
+  reductor doc log --data ./data c1
+
 Prints one result a line, in the order of the submissions; then those of the jobs that reducers
 dispatched, as they ended, with `causation` in their metadata. The exit code is 1 if any failed."#;
 
 pub(crate) fn run(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> {
     let config = ExecutorConfig { max_retries: args.max_retries, ..args.host.config() };
-    let host = args.host.build(config, worker)?;
-    let mut checker = Checker::new(host.reducers());
+    let host = args.host.build(config, args.data.store(), worker)?;
+    let mut checker = Checker::new(&host)?;
     let from_stdin = args.jobs.as_os_str() == "-";
     let file = if from_stdin { None } else { Some(input::read_file(&args.jobs, &mut checker)?) };
     if file.is_some() {
-        check_documents(&args.print_state, &checker.lanes())?;
+        check_documents(&args.print_state, &checker.lanes(), &**host.store())?;
     }
 
     let manager = host.manager();
-    manager.start(None)?;
+    let recovered = Recovered::find(&host)?;
     let progress = progress_bar(file.as_ref().map(Vec::len));
-    let (tickets, results) = sync_channel(WINDOW);
+    let (submitted, results) = sync_channel(WINDOW);
     let began = Instant::now();
     let mut printer = Printer::new(&progress);
     let events = manager.events().subscribe();
-    let (submitted, printed, dispatched) = std::thread::scope(|scope| {
-        let printer = &mut printer;
-        let printing = scope.spawn(move || printer.print_submitted(results));
+    manager.start(None)?;
+    let (handed_in, printed, dispatched) = std::thread::scope(|scope| {
         let dispatched = scope.spawn(move || collect_dispatched(manager, events));
-        let submitted = match file {
-            Some(submissions) => submit_all(manager, submissions, &tickets),
-            None => submit_lines(manager, &mut checker, &tickets),
-        };
-        drop(tickets);
-        let printed = printing.join().expect("the printer does not panic");
-        if printed.is_ok() {
-            // Reducers may have dispatched jobs that nobody here waits for.
-            manager.wait_until_idle_blocking();
-        }
+        let recovered = recovered.finish(&host).and_then(|results| printer.print_all(&results));
+        let printer = &mut printer;
+        let printing = scope.spawn(move || {
+            let printed = printer.print_submitted(results);
+            if printed.is_err() {
+                // Nobody reads what the rest would come to.
+                manager.stop_blocking(Stop::Graceful);
+            }
+            printed
+        });
+        let handed_in = recovered.and_then(|()| match file {
+            Some(submissions) => submit_all(manager, submissions, &submitted),
+            None => submit_lines(manager, &mut checker, &submitted),
+        });
+        drop(submitted);
+        // Not for the printer: a job may wait for what this run does not have, and ends by the stop.
+        manager.wait_until_idle_blocking();
         manager.stop_blocking(Stop::Graceful);
-        (submitted, printed, dispatched.join().expect("the collector does not panic"))
+        let printed = printing.join().expect("the printer does not panic");
+        (handed_in, printed, dispatched.join().expect("the collector does not panic"))
     });
     progress.finish_and_clear();
     printed?;
     printer.print_all(&dispatched)?;
     let tally = printer.finish()?;
     for document in &args.print_state {
-        print_state(manager, &checker.lanes(), document)?;
+        print_state(&host, document)?;
     }
     tally.summarise(began.elapsed());
-    submitted?;
+    handed_in?;
     Ok(if tally.failed == 0 { Outcome::AllWell } else { Outcome::JobsFailed })
 }
 
-fn check_documents(wanted: &[String], lanes: &[LaneKey]) -> anyhow::Result<()> {
-    let unknown = wanted.iter().find(|wanted| lanes.iter().all(|lane| lane.document.as_str() != **wanted));
-    match unknown {
-        Some(unknown) => anyhow::bail!("--print-state: no job is for a document `{unknown}`; nothing was run"),
-        None => Ok(()),
+fn check_documents(wanted: &[String], lanes: &[LaneKey], store: &dyn OperationStore) -> anyhow::Result<()> {
+    for document in wanted {
+        let is_known = lanes.iter().any(|lane| lane.document.as_str() == document)
+            || !state::branches(store, document)?.is_empty();
+        anyhow::ensure!(is_known, "--print-state: no job is for a document `{document}`; nothing was run");
     }
+    Ok(())
 }
 
 fn submit_all(
     manager: &JobExecutorManager,
     submissions: Vec<(usize, Submission)>,
-    tickets: &SyncSender<Ticket>,
+    submitted: &SyncSender<Submitted>,
 ) -> anyhow::Result<()> {
     for (_, submission) in submissions {
-        if tickets.send(manager.enqueue(submission)?).is_err() {
+        if submitted.send(manager.submit(submission)?).is_err() {
             // The printer has stopped, and says why itself.
             break;
         }
@@ -121,50 +139,27 @@ fn submit_all(
 fn submit_lines(
     manager: &JobExecutorManager,
     checker: &mut Checker<'_>,
-    tickets: &SyncSender<Ticket>,
+    submitted: &SyncSender<Submitted>,
 ) -> anyhow::Result<()> {
     for line in Lines::new(std::io::stdin()) {
         let (number, text) = line.context("standard input cannot be read")?;
         let located = |refusal: Refusal| anyhow::anyhow!(input::located("standard input", number, &refusal));
         let submission = checker.check(&text).map_err(located)?;
-        if tickets.send(manager.enqueue(submission).map_err(located)?).is_err() {
+        if submitted.send(manager.submit(submission).map_err(located)?).is_err() {
             break;
         }
     }
     Ok(())
 }
 
-/// What `--print-state` prints.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DocumentState<'a> {
-    document_id: &'a str,
-    branch: &'a str,
-    document_type: &'a str,
-    /// Operations of the branch, across scopes.
-    revision: u64,
-    hash: BTreeMap<&'a str, &'a str>,
-    state: BTreeMap<&'a str, Json>,
-}
-
-/// Prints where each branch of a document stands that jobs were for.
-fn print_state(manager: &JobExecutorManager, lanes: &[LaneKey], document: &str) -> anyhow::Result<()> {
-    let mut found = false;
-    for lane in lanes.iter().filter(|lane| lane.document.as_str() == document) {
-        let Some(head) = manager.head(lane)? else { continue };
-        found = true;
-        let state = |json: &[u8]| Json::parse(std::str::from_utf8(json)?).map_err(anyhow::Error::from);
-        let states = head.scopes.iter().map(|scope| Ok((scope.state.scope.as_str(), state(&scope.state.json)?)));
-        output::line(&DocumentState {
-            document_id: document,
-            branch: lane.branch.as_str(),
-            document_type: head.document_type.as_str(),
-            revision: head.revision,
-            hash: head.scopes.iter().map(|scope| (scope.state.scope.as_str(), scope.hash.as_str())).collect(),
-            state: states.collect::<anyhow::Result<_>>()?,
-        })?;
+/// Prints where each branch of a document stands.
+fn print_state(host: &Host, document: &str) -> anyhow::Result<()> {
+    let lanes = state::branches(&**host.store(), document)?;
+    for lane in &lanes {
+        let Some(head) = host.manager().head(lane)? else { continue };
+        output::line(&DocumentState::new(lane, &head)?)?;
     }
-    if !found {
+    if lanes.is_empty() {
         eprintln!("document `{document}` does not exist: no job that would have created it succeeded");
     }
     Ok(())

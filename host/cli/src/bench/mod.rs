@@ -9,6 +9,7 @@ mod manager;
 mod recovery;
 mod report;
 mod sandbox;
+mod store;
 mod workload;
 
 use crate::Outcome;
@@ -22,6 +23,9 @@ pub(crate) enum Command {
     /// What queue, workers and results cost, and what documents suffer beside one whose
     /// reducer never ends.
     Manager(Args),
+    /// What it costs that nothing is lost: throughput, latency, bytes written, loading, starting and
+    /// recovering with a data directory.
+    Store(store::StoreArgs),
 }
 
 #[derive(clap::Args)]
@@ -49,5 +53,6 @@ pub(crate) fn bench(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Sandbox(args) => sandbox::bench(&args),
         Command::Manager(args) => manager::bench(&args),
+        Command::Store(args) => store::bench(&args),
     }
 }

@@ -42,17 +42,18 @@ pub(super) fn with_config(
     reducers: &[&Arc<dyn Reducer>],
     config: ExecutorConfig,
 ) -> anyhow::Result<JobExecutorManager> {
-    manager(reducers, config, Arc::new(MemoryStore::new()))
+    with_store(reducers, config, Arc::new(MemoryStore::new()))
 }
 
 /// A manager that keeps neither operations nor results: what its memory grows by is its own.
 pub(super) fn forgetful(reducers: &[&Arc<dyn Reducer>]) -> anyhow::Result<JobExecutorManager> {
     let retention = Retention { results_max: 0, ..Retention::default() };
     let config = ExecutorConfig { retention, ..ExecutorConfig::default() };
-    manager(reducers, config, Arc::new(Forgetful::default()))
+    with_store(reducers, config, Arc::new(Forgetful::default()))
 }
 
-fn manager(
+/// A manager that runs on a store.
+pub(super) fn with_store(
     reducers: &[&Arc<dyn Reducer>],
     config: ExecutorConfig,
     store: Arc<dyn OperationStore>,
@@ -61,7 +62,7 @@ fn manager(
     for reducer in reducers {
         registry.register(Arc::clone(reducer));
     }
-    let manager = JobExecutorManager::new(config, Arc::new(registry), store, EventBus::new(EVENTS_MAX));
+    let manager = JobExecutorManager::open(config, Arc::new(registry), store, EventBus::new(EVENTS_MAX))?;
     manager.start(None)?;
     Ok(manager)
 }

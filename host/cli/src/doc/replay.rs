@@ -1,0 +1,86 @@
+//! States of documents at any revision, with the plugin or out of a snapshot.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use reductor_host::{
+    Call, CompileWorker, GuestLimits, Head, LaneKey, Limits, OperationStore, Reducer, Reducers, Sandbox, head_at,
+};
+
+use crate::plugins::{self, CacheArgs};
+
+/// How long the replay of one document may take.
+const REPLAY_MAX: Duration = Duration::from_hours(1);
+
+#[derive(clap::Args)]
+pub(crate) struct PluginArgs {
+    /// A component to apply operations again with; give one for each model. Not needed where the
+    /// states are stored.
+    #[arg(long, value_name = "FILE")]
+    plugin: Vec<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+impl PluginArgs {
+    /// Admits the plugins.
+    pub(crate) fn load(&self, worker: CompileWorker) -> anyhow::Result<Reducers> {
+        let reducers = Reducers::new();
+        if self.plugin.is_empty() {
+            return Ok(reducers);
+        }
+        let sandbox = Sandbox::builder().guest_limits(GuestLimits::default()).compile_worker(worker);
+        let sandbox = match self.cache.open()? {
+            Some(cache) => sandbox.artefact_cache(cache),
+            None => sandbox,
+        };
+        let sandbox = sandbox.build()?;
+        for file in &self.plugin {
+            let plugin = plugins::patiently("compiling plugins", || plugins::admit(&sandbox, file))?;
+            let document_type = plugin.manifest().document_type.clone();
+            let another = reducers.register(Arc::new(plugin)).is_some();
+            anyhow::ensure!(!another, "{}: another plugin has the model `{document_type}` already", file.display());
+        }
+        Ok(reducers)
+    }
+}
+
+/// Where a branch stood after so many operations, which it has.
+pub(crate) fn at(
+    store: &dyn OperationStore,
+    reducers: &Reducers,
+    lane: &LaneKey,
+    revision: u64,
+) -> anyhow::Result<Arc<Head>> {
+    let stored = store.snapshot(lane, revision)?;
+    if let Some(head) = stored.as_ref().filter(|head| head.revision == revision) {
+        return Ok(head.clone());
+    }
+    let position = store.position(lane)?.context("the document is gone")?;
+    let document_type = &position.document_type;
+    let reducer = reducers.get(document_type).with_context(|| {
+        let from = stored.map_or(0, |head| head.revision);
+        format!(
+            "the state at revision {revision} is not stored: give the plugin for `{document_type}` with --plugin FILE, \
+             to apply the operations from {from} on again{}",
+            if from > 0 { format!("; what is stored next to it is --revision {from}") } else { String::new() }
+        )
+    })?;
+    replay(store, &*reducer, lane, revision)
+}
+
+/// The same by applying operations again since the nearest snapshot.
+fn replay(
+    store: &dyn OperationStore,
+    reducer: &dyn Reducer,
+    lane: &LaneKey,
+    revision: u64,
+) -> anyhow::Result<Arc<Head>> {
+    let (interrupt, limits) = (Arc::new(AtomicBool::new(false)), Limits::default());
+    let mut call = Call::new(lane, Instant::now() + REPLAY_MAX, &interrupt, &limits);
+    let head = head_at(store, reducer, lane, revision, &mut call)?;
+    Ok(Arc::new(head.context("the document is gone")?))
+}
