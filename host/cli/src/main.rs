@@ -19,6 +19,7 @@ mod recovered;
 mod results;
 mod run;
 mod state;
+mod store;
 mod table;
 mod trace;
 
@@ -56,6 +57,9 @@ enum Command {
     /// Looks at the jobs in a data directory, and takes up those that failed.
     #[command(subcommand)]
     Job(job::Command),
+    /// Checks, copies and measures a data directory.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Measures this host on this machine.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::audit(args, worker),
         Command::Doc(command) => doc::doc(command, worker),
         Command::Job(command) => job::job(command),
+        Command::Store(command) => store::store(command, worker),
         Command::Bench(command) => bench::bench(command),
         Command::Demo(args) => demo::demo(args),
         Command::Completions { shell } => {

@@ -17,6 +17,7 @@ use crate::input::{self, Checker, Lines};
 use crate::recovered::Recovered;
 use crate::results::{Printer, collect_dispatched};
 use crate::state::{self, DocumentState};
+use crate::store::control::Control;
 use crate::{Outcome, output};
 
 /// Jobs that are under way at once. The queue holds far more; this bounds the results that
@@ -70,6 +71,7 @@ pub(crate) fn run(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> 
         check_documents(&args.print_state, &checker.lanes(), &**host.store())?;
     }
 
+    let _control = serve_backups(&args.data, &host);
     let manager = host.manager();
     let recovered = Recovered::find(&host)?;
     let progress = progress_bar(file.as_ref().map(Vec::len));
@@ -111,6 +113,13 @@ pub(crate) fn run(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> 
     tally.summarise(began.elapsed());
     handed_in?;
     Ok(if tally.failed == 0 { Outcome::AllWell } else { Outcome::JobsFailed })
+}
+
+/// Lets backups be made while this host has the directory.
+fn serve_backups(data: &RunData, host: &Host) -> Option<Control> {
+    let (dir, _) = data.store()?;
+    let warn = |error| eprintln!("warning: no backup can be made while this host runs: {error}");
+    Control::serve(dir, host.disk_store()?.clone()).map_err(warn).ok()
 }
 
 fn check_documents(wanted: &[String], lanes: &[LaneKey], store: &dyn OperationStore) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ mod show;
 use anyhow::Context as _;
 use reductor_host::{Branch, CompileWorker, DocumentId, LaneKey, OperationStore, Position};
 
+pub(crate) use self::replay::PluginArgs;
 use crate::data::DataDir;
 use crate::{Outcome, state};
 
