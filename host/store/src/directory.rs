@@ -98,6 +98,19 @@ impl Directory {
         Ok(())
     }
 
+    /// Notes that a restore has begun: until it is finished, this is no store.
+    pub(crate) fn begin_restore(&self) -> io::Result<()> {
+        File::create(self.dir.join(RESTORING))?.sync_all()?;
+        File::open(&self.dir)?.sync_all()
+    }
+
+    /// Makes a store of it, now that everything is restored.
+    pub(crate) fn finish_restore(&self) -> io::Result<()> {
+        self.finish()?;
+        fs::remove_file(self.dir.join(RESTORING))?;
+        File::open(&self.dir)?.sync_all()
+    }
+
     /// Whether all of the engine's trees are there. It would take one that lost the file it
     /// starts from for new, and remove the rest.
     pub(crate) fn check_trees(&self) -> Result<(), OpenError> {

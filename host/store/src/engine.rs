@@ -147,6 +147,7 @@ pub(crate) fn get(
     view.get(keyspace, key).map_err(|error| read_error(error, place))
 }
 
+/// Tables in memory are small: all of them are filled again from the write-ahead files at a start.
 fn layout(name: &str) -> KeyspaceCreateOptions {
     let options = KeyspaceCreateOptions::default().compaction_strategy(std::sync::Arc::new(Leveled::default()));
     let compressed = || CompressionPolicy::all(CompressionType::Lz4);
@@ -154,7 +155,7 @@ fn layout(name: &str) -> KeyspaceCreateOptions {
     match name {
         // What is read is nearly always there: no filters.
         "operations" => options
-            .max_memtable_size(32 * MIB)
+            .max_memtable_size(16 * MIB)
             .filter_policy(no_filter())
             .data_block_compression_policy(compressed())
             .with_kv_separation(Some(separated(SEPARATED_FROM_BYTES))),
@@ -168,7 +169,7 @@ fn layout(name: &str) -> KeyspaceCreateOptions {
             .data_block_compression_policy(compressed())
             .with_kv_separation(Some(separated(1024))),
         "completed" => {
-            options.max_memtable_size(16 * MIB).filter_policy(no_filter()).data_block_compression_policy(compressed())
+            options.max_memtable_size(8 * MIB).filter_policy(no_filter()).data_block_compression_policy(compressed())
         }
         "pending" | "failed" => options.max_memtable_size(8 * MIB).data_block_compression_policy(compressed()),
         _ => options.max_memtable_size(8 * MIB),

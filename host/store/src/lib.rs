@@ -14,6 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup;
 mod codec;
 mod directory;
 mod engine;
@@ -24,12 +25,28 @@ mod lanes;
 mod names;
 mod options;
 mod plan;
+mod restore;
 mod snapshots;
 mod start;
+mod stats;
 mod store;
 mod tail;
 mod ticker;
+mod verify;
 
+pub use backup::{BackupError, Summary};
 pub use error::OpenError;
 pub use options::{StoreOptions, Sync};
+pub use restore::{RestoreError, restore};
+pub use stats::{KeyspaceStats, StoreStats};
 pub use store::DiskStore;
+pub use verify::{Problem, VerifyReport};
+
+/// How far something is that takes long: records dealt with, and about how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Records dealt with.
+    pub records: u64,
+    /// About how many there are; 0 if nobody knows.
+    pub total: u64,
+}

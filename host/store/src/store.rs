@@ -138,6 +138,21 @@ impl DiskStore {
     }
 }
 
+impl DiskStore {
+    /// Writes tables of all that is in memory, so that the next start has nothing to read again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if a table cannot be written; the store then stops writing.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.inner.check_running()?;
+        for (_, keyspace) in self.inner.engine.keyspaces() {
+            keyspace.rotate_memtable().map_err(|error| self.inner.stop("write a table", &describe(&error)))?;
+        }
+        self.inner.wait_for_tables(1)
+    }
+}
+
 impl Drop for DiskStore {
     fn drop(&mut self) {
         // What was not to be synced before an acknowledgement is at an orderly end.
@@ -206,7 +221,7 @@ impl Inner {
     /// Writes a batch and lets everybody see it. The writer's lock is held.
     fn write(&self, planned: Planned) -> Result<(), StoreError> {
         let Planned { batch, state, lanes, changes, names } = planned;
-        self.wait_for_tables()?;
+        self.wait_for_tables(TABLES_WAITING_MAX)?;
         let mode = match self.options.sync {
             // The file's length does not change by writing to it: its data are enough.
             Sync::Always => PersistMode::SyncData,
@@ -251,11 +266,10 @@ impl Inner {
         self.acknowledge(commits)
     }
 
-    /// Waits while the engine has too many tables to write, as long as it does write.
-    fn wait_for_tables(&self) -> Result<(), StoreError> {
-        let crowded = || {
-            self.engine.keyspaces().iter().any(|(_, keyspace)| keyspace.sealed_memtable_count() >= TABLES_WAITING_MAX)
-        };
+    /// Waits while the engine has so many tables of a keyspace to write, as long as it does write.
+    fn wait_for_tables(&self, too_many: usize) -> Result<(), StoreError> {
+        let crowded =
+            || self.engine.keyspaces().iter().any(|(_, keyspace)| keyspace.sealed_memtable_count() >= too_many);
         while crowded() {
             let alive = self.engine.database.persist(PersistMode::Buffer);
             alive.map_err(|error| self.stop("write a table", &describe(&error)))?;
@@ -314,7 +328,7 @@ impl Inner {
         }
     }
 
-    fn free_bytes(&self) -> Result<u64, StoreError> {
+    pub(crate) fn free_bytes(&self) -> Result<u64, StoreError> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = room.as_ref().filter(|known| known.at.elapsed() < ROOM_BELIEVED) {
             return Ok(known.free_bytes);
@@ -385,7 +399,7 @@ impl Inner {
     }
 
     /// A job that the index has: it is there, or the store is damaged.
-    fn known_job(&self, view: &Snapshot, place: Place) -> Result<JobRecord, StoreError> {
+    pub(crate) fn known_job(&self, view: &Snapshot, place: Place) -> Result<JobRecord, StoreError> {
         self.job_at(view, place)?.ok_or_else(|| StoreError::Corrupt {
             place: format!("{place:?} of the journal"),
             problem: "its record is missing".to_owned(),
