@@ -80,6 +80,21 @@ impl Model {
         new && self.line_up(lane)
     }
 
+    /// Before the first job that came after the one of this number.
+    fn insert(&mut self, lane: &LaneKey, kind: Kind, job: Job, after: Job) -> bool {
+        let Some(at) = self.waiting.iter().position(|(known, waiting)| known == lane && *waiting > after) else {
+            return self.push_beyond(lane, kind, job);
+        };
+        let is_first = self.waiting[..at].iter().all(|(known, _)| known != lane);
+        self.waiting.insert(at, (lane.clone(), job));
+        let rests = self.resting.iter().any(|(_, known)| known == lane);
+        if is_first && rests {
+            self.resting.retain(|(_, known)| known != lane);
+            return self.line_up(lane);
+        }
+        is_first && self.held.contains(lane) && self.wake(lane)
+    }
+
     fn line_up(&mut self, lane: &LaneKey) -> bool {
         let blocked = self.is_blocked(lane);
         if blocked { &mut self.blocked } else { &mut self.ready }.push(lane.clone());
@@ -222,6 +237,7 @@ impl Model {
 enum Step {
     Push { lane: u8, kind: Kind },
     PushBeyond { lane: u8, kind: Kind },
+    Insert { lane: u8, kind: Kind, ago: u32 },
     Take { jobs_max: usize },
     PutBack { which: usize, done: usize, rest: Resting },
     Wake { lane: u8 },
@@ -246,6 +262,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..6_u8, kind()).prop_map(|(lane, kind)| Step::Push { lane, kind }),
         1 => (0..6_u8, kind()).prop_map(|(lane, kind)| Step::PushBeyond { lane, kind }),
+        3 => (0..6_u8, kind(), 0..12_u32).prop_map(|(lane, kind, ago)| Step::Insert { lane, kind, ago }),
         6 => (0..5_usize).prop_map(|jobs_max| Step::Take { jobs_max }),
         4 => (0..4_usize, 0..5_usize, rest).prop_map(|(which, done, rest)| Step::PutBack { which, done, rest }),
         2 => (0..6_u8).prop_map(|lane| Step::Wake { lane }),
@@ -283,6 +300,13 @@ impl Pair {
                 self.next_job += 1;
                 let expected = self.model.push_beyond(&lane(number), kind, self.next_job);
                 assert_eq!(self.queue.push_beyond(lane(number), kind, self.next_job), expected);
+            }
+            Step::Insert { lane: number, kind, ago } => {
+                let after = self.next_job.saturating_sub(ago);
+                self.next_job += 1;
+                let expected = self.model.insert(&lane(number), kind, self.next_job, after);
+                let new_turn = self.queue.insert(lane(number), kind, self.next_job, |waiting| *waiting > after);
+                assert_eq!(new_turn, expected);
             }
             Step::Wake { lane: number } => {
                 let expected = self.model.wake(&lane(number));
@@ -333,6 +357,7 @@ impl Pair {
         assert_eq!(self.queue.next_wake(), self.model.resting.iter().map(|(moment, _)| *moment).min());
         for number in 0..6 {
             assert_eq!(self.queue.kind(&lane(number)), self.model.kind(&lane(number)));
+            assert_eq!(self.queue.is_taken(&lane(number)), self.model.taken.contains(&lane(number)));
         }
     }
 }
@@ -483,4 +508,39 @@ fn lanes_of_a_blocked_kind_wait_and_others_have_their_turns() {
     assert!(queue.unblock(&'b'));
     let order: Vec<_> = (0..3).map(|_| queue.take(ms(0), few(1), may_take(9)).expect("free").jobs[0]).collect();
     assert_eq!(order, [0, 2, 3]);
+}
+
+#[test]
+fn a_job_is_inserted_before_those_that_are_later_than_it() {
+    let mut queue = queue("aaab");
+    assert!(!queue.insert(lane(b'a'), 'a', 99, |waiting| *waiting > 0), "its lane has a turn already");
+    assert!(queue.insert(lane(b'c'), 'a', 100, |_| true), "its lane is new");
+    assert!(!queue.insert(lane(b'b'), 'a', 101, |_| false));
+    assert_eq!(queue.depth(), 7);
+    let mut turns = [(); 3].map(|()| queue.take(ms(0), few(9), may_take(1)).expect("ready").jobs);
+    assert_eq!(turns.each_mut().map(|jobs| &*jobs.make_contiguous()), [&[0, 99, 1, 2][..], &[3, 101], &[100]]);
+}
+
+#[test]
+fn a_lane_that_rests_or_is_held_looks_at_a_job_that_is_its_first_now() {
+    for rest in [Rest::Until(ms(10)), Rest::Held] {
+        let mut queue = queue("aa");
+        let (_, turn) = take(&mut queue, ms(0));
+        queue.put_back(turn, rest);
+        assert!(!queue.insert(lane(b'a'), 'a', 99, |waiting| *waiting > 0), "its first is the one it had");
+        assert!(queue.take(ms(0), few(1), may_take(1)).is_none());
+        assert!(queue.insert(lane(b'a'), 'a', 100, |_| true));
+        assert_eq!(queue.next_wake(), None);
+        assert_eq!(queue.take(ms(0), few(9), may_take(1)).expect("it looks").jobs, [100, 0, 99, 1]);
+    }
+}
+
+#[test]
+fn a_lane_is_taken_from_its_turn_to_its_return() {
+    let mut queue = queue("a");
+    assert!(!queue.is_taken(&lane(b'a')) && !queue.is_taken(&lane(b'b')));
+    let (_, turn) = take(&mut queue, ms(0));
+    assert!(queue.is_taken(&lane(b'a')));
+    queue.put_back(turn, Rest::Held);
+    assert!(!queue.is_taken(&lane(b'a')));
 }

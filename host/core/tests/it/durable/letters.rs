@@ -213,7 +213,7 @@ fn a_dead_letter_that_waits_again_is_known_when_its_old_result_is_forgotten() {
     let machine = Machine::new();
     let process = machine.boot_with(|config| config.retention.results_max = 1);
     machine.script.fail("a", [trapped("unreachable"), trapped("unreachable")]);
-    let id = process.run(&keyed(job("d", &[add("a")]), "k")).job.id.clone();
+    let id = process.fail(&keyed(job("d", &[add("a")]), "k"));
     process.manager().pause().expect("it runs");
     process.retry(&id).expect("nothing has happened since");
     for name in ["x", "y", "z"] {
@@ -231,7 +231,7 @@ fn a_dead_letter_that_is_discarded_is_forgotten() {
     let machine = Machine::new();
     let process = machine.boot();
     machine.script.fail("a", [trapped("unreachable"), trapped("unreachable")]);
-    let id = process.run(&keyed(job("d", &[add("a")]), "k")).job.id.clone();
+    let id = process.fail(&keyed(job("d", &[add("a")]), "k"));
     process.manager().discard_failed(&id).expect("a dead letter");
     assert!(process.dead_letters().is_empty() && process.manager().watch(&id).is_err());
     let other = process.succeed(&keyed(job("d", &[add("b")]), "k"));

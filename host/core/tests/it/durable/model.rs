@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reductor_core::{
-    Event, JobErrorCode, JobId, JobRecord, JobResult, JobStatus, NotADeadLetter, NotCancelled, Phase, Reason, Refusal,
-    Stop, Submitted, Ticket, state_hash,
+    Event, JobErrorCode, JobId, JobRecord, JobResult, JobStatus, NotADeadLetter, NotCancelled, OperationStore as _,
+    Phase, Reason, Refusal, Stop, Submitted, Ticket, state_hash,
 };
 use serde_json::{Value, json};
 
@@ -452,6 +452,8 @@ impl Run {
         let document = format!("d{}", self.jobs[chosen].document);
         match self.process().retry(&id) {
             Ok(ticket) => {
+                // Who waits for its first result has nothing to do with the second.
+                self.clients.retain(|client| client.job != chosen);
                 let job = &mut self.jobs[chosen];
                 (job.retried, job.told) = (Known::Yes, None);
                 self.clients.push(Client { job: chosen, accepted: None, result: Some(ticket) });
@@ -518,14 +520,16 @@ impl Run {
         self.acknowledge();
         self.resume();
         let began = Instant::now();
-        while let Some(JobRecord::Unfinished(first)) =
-            self.machine.disk.jobs().into_iter().find(|job| job.status() == JobStatus::Pending)
+        let unfinished = |machine: &Machine| machine.disk.store().unfinished().expect("a readable journal");
+        while let jobs = unfinished(&self.machine)
+            && !jobs.is_empty()
         {
-            if first.not_before.is_some_and(|moment| moment > self.machine.clock.now()) {
+            let now = self.machine.clock.now();
+            if jobs.iter().any(|job| job.not_before.is_some_and(|moment| moment > now)) {
                 self.process().advance_by(BACKOFF);
             }
             std::thread::yield_now();
-            assert!(began.elapsed() < BOUND, "jobs are left: {:?}", self.machine.disk.jobs());
+            assert!(began.elapsed() < BOUND, "jobs are left: {jobs:?}");
         }
         self.process().wait_until_idle();
         self.look();

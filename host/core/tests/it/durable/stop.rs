@@ -167,7 +167,7 @@ fn a_process_that_is_killed_while_it_starts_loses_nothing() {
     let process = machine.open();
     let ids = ["a", "b"].map(|name| process.accept(&job("d", &[add(name)])).job_id);
     process.crash(Fate::Lost);
-    for fate in [Fate::Lost, Fate::WrittenUnknown, Fate::Lost] {
+    for fate in [Fate::Lost, Fate::Lost, Fate::WrittenUnknown] {
         let process = machine.open();
         process.mount.hold();
         process.manager().start(None).expect("threads are left");
