@@ -111,26 +111,6 @@ impl Directory {
         File::open(&self.dir)?.sync_all()
     }
 
-    /// Whether all of the engine's trees are there. It would take one that lost the file it
-    /// starts from for new, and remove the rest.
-    pub(crate) fn check_trees(&self) -> Result<(), OpenError> {
-        let damaged = |problem: String| OpenError::Damaged { dir: self.dir.clone(), problem };
-        let io = |error| OpenError::Io { dir: self.dir.clone(), doing: "read its files", error };
-        let data = self.data();
-        for needed in ["version", "lock", "keyspaces"] {
-            if !data.join(needed).exists() {
-                return Err(damaged(format!("`data/{needed}` is missing")));
-            }
-        }
-        for tree in fs::read_dir(data.join("keyspaces")).map_err(io)? {
-            let tree = tree.map_err(io)?.path();
-            if tree.is_dir() && !tree.join("current").exists() {
-                return Err(damaged(format!("`{}` is missing", tree.join("current").display())));
-            }
-        }
-        Ok(())
-    }
-
     /// How many batches had reached the disk for certain.
     pub(crate) fn acknowledged(&self) -> io::Result<(Acknowledged, u64)> {
         let path = self.dir.join("acknowledged");

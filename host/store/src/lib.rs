@@ -32,6 +32,7 @@ mod stats;
 mod store;
 mod tail;
 mod ticker;
+mod trees;
 mod verify;
 
 pub use backup::{BackupError, Summary};

@@ -103,6 +103,9 @@ pub fn restore(
     Ok(summary)
 }
 
+/// A record: its kind, its key and its value.
+type Frame<'a> = (Kind, &'a [u8], &'a [u8]);
+
 /// Reads frames and checks them.
 struct Frames<'a> {
     from: &'a mut dyn Read,
@@ -124,7 +127,7 @@ impl<'a> Frames<'a> {
     }
 
     /// The next frame, or `None` after the last.
-    fn next(&mut self) -> Result<Option<(Kind, &[u8], &[u8])>, RestoreError> {
+    fn next(&mut self) -> Result<Option<Frame<'_>>, RestoreError> {
         self.buffer.clear();
         self.read(7)?;
         let key = usize::from(u16::from_le_bytes([self.buffer[1], self.buffer[2]]));

@@ -11,7 +11,8 @@ use crate::jobs::{Change, JobIndex, handles};
 use crate::keys;
 use crate::names::{FreshName, NameWriter, Names};
 use crate::options::StoreOptions;
-use crate::tail::{self, TailError};
+use crate::tail;
+use crate::trees::{self, FilesError};
 
 /// Completed jobs that are taken note of beyond those that are kept. More than that are as good
 /// as forgotten: a start must not take longer for them.
@@ -39,16 +40,13 @@ pub(crate) fn open_engine(
             Expect::Nothing
         }
         Found::Store => {
-            directory.check_trees()?;
+            trees::check(&directory.data()).map_err(|error| unusable(directory, error))?;
             Expect::Everything
         }
     };
     let (acknowledged, synced) = directory.acknowledged().map_err(io("read what was acknowledged"))?;
     if found == Found::Store {
-        tail::check(&directory.data(), synced).map_err(|error| match error {
-            TailError::Damaged(problem) => damaged(problem),
-            TailError::Io(error) => io("read its last batches")(error),
-        })?;
+        tail::check(&directory.data(), synced).map_err(|error| unusable(directory, error))?;
     }
     let engine = Engine::open(&directory.data(), options, expect).map_err(|error| match error {
         EngineError::Damaged(problem) => damaged(problem),
@@ -63,6 +61,14 @@ pub(crate) fn open_engine(
         },
     })?;
     Ok((engine, acknowledged, synced))
+}
+
+fn unusable(directory: &Directory, error: FilesError) -> OpenError {
+    let dir = directory.path().to_owned();
+    match error {
+        FilesError::Damaged(problem) => OpenError::Damaged { dir, problem },
+        FilesError::Io(error) => OpenError::Io { dir, doing: "read its files", error },
+    }
 }
 
 /// Reads what is kept in memory.

@@ -83,6 +83,9 @@ const TABLES_WAITING_MAX: usize = 3;
 /// Completed jobs that are forgotten before the engine is asked to free their tables.
 const FREE_EVERY: u64 = 50_000;
 
+/// Damaged snapshots of a lane that are passed over.
+const SNAPSHOTS_TRIED_MAX: usize = 16;
+
 impl DiskStore {
     /// Opens the store in a directory, or makes one if there is none.
     ///
@@ -428,7 +431,8 @@ impl OperationStore for DiskStore {
         let Some(known) = self.inner.lane(lane)? else { return Ok(None) };
         let range = keys::in_lane(known.number, 0)..=keys::in_lane(known.number, revision_max);
         let place = || format!("a snapshot of {lane}");
-        for guard in self.inner.view().range(&self.inner.engine.snapshots, range).rev() {
+        // The engine may come upon the same damage again and again.
+        for guard in self.inner.view().range(&self.inner.engine.snapshots, range).rev().take(SNAPSHOTS_TRIED_MAX) {
             let read = || -> Result<Head, StoreError> {
                 let (key, value) = guard.into_inner().map_err(|error| read_error(error, place))?;
                 let bad = |bad| corrupt(place(), &bad);

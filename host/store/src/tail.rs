@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::codec::{self, StateRecord};
 use crate::engine::STATE_KEY;
+use crate::trees::FilesError;
 
 const TRAILER: [u8; 4] = *b"FJL\x03";
 
@@ -26,19 +27,6 @@ pub(crate) struct Tail {
     pub(crate) state: Option<StateRecord>,
 }
 
-/// Why the write-ahead files cannot be used.
-#[derive(Debug)]
-pub(crate) enum TailError {
-    Damaged(String),
-    Io(io::Error),
-}
-
-impl From<io::Error> for TailError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 /// A batch as it lies in a file.
 struct Batch {
     end: usize,
@@ -47,13 +35,13 @@ struct Batch {
 
 /// Checks the write-ahead files in `dir`, and cuts off a torn end. `synced` says that batches
 /// number up to this one had reached the disk.
-pub(crate) fn check(dir: &Path, synced: u64) -> Result<Tail, TailError> {
+pub(crate) fn check(dir: &Path, synced: u64) -> Result<Tail, FilesError> {
     let files = files(dir)?;
     let mut tail = Tail::default();
     for (position, (number, path)) in files.iter().enumerate() {
         if position > 0 && *number != files[position - 1].0 + 1 {
             let problem = format!("the write-ahead file {} is missing", files[position - 1].0 + 1);
-            return Err(TailError::Damaged(problem));
+            return Err(FilesError::Damaged(problem));
         }
         let bytes = fs::read(path)?;
         let mut end = 0;
@@ -65,7 +53,7 @@ pub(crate) fn check(dir: &Path, synced: u64) -> Result<Tail, TailError> {
         if rest.iter().all(|byte| *byte == 0) {
             continue;
         }
-        let damaged = |what: &str| TailError::Damaged(format!("{what} at byte {end} of {}", path.display()));
+        let damaged = |what: &str| FilesError::Damaged(format!("{what} at byte {end} of {}", path.display()));
         if position + 1 < files.len() {
             return Err(damaged("a batch is not what was written"));
         }

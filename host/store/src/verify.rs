@@ -114,6 +114,12 @@ impl Verify<'_> {
         }
     }
 
+    /// Says what is wrong where the engine cannot go on: it would say the same for ever.
+    fn stop(&mut self, error: StoreError) {
+        self.error(error);
+        self.problem("what comes after that", "it was not checked");
+    }
+
     fn lanes(&mut self) {
         let view = self.view.clone();
         for guard in view.prefix(&self.engine.lanes, b"k") {
@@ -123,9 +129,10 @@ impl Verify<'_> {
             let key = key.and_then(|key| {
                 keys::parse_lane(&key).ok_or_else(|| corrupt(place(), &BadRecord::fields("a key is no lane's")))
             });
-            match key.and_then(|key| self.lane(key)) {
-                Ok(()) => self.report.lanes += 1,
-                Err(error) => self.error(error),
+            match key.map(|key| self.lane(key)) {
+                Ok(Ok(())) => self.report.lanes += 1,
+                Ok(Err(error)) => self.error(error),
+                Err(error) => return self.stop(error),
             }
         }
         let expected = self.store.inner.shared().state.next_lane;
@@ -173,7 +180,7 @@ impl Verify<'_> {
             let read = guard.into_inner().map_err(|error| read_error(error, || place.clone()));
             match read {
                 Ok((key, value)) => self.operation(&mut stream, &key, &value),
-                Err(error) => self.error(error),
+                Err(error) => return self.stop(error),
             }
         }
         self.finish_stream(&stream);
@@ -260,7 +267,7 @@ impl Verify<'_> {
                         self.problem("the index of actions", bad.to_string());
                     }
                 }
-                Err(error) => self.error(error),
+                Err(error) => return self.stop(error),
             }
         }
         if count < self.live {
@@ -275,7 +282,7 @@ impl Verify<'_> {
             let read = guard.into_inner().map_err(|error| read_error(error, || "a snapshot".to_owned()));
             match read {
                 Ok((key, value)) => self.snapshot(&key, &value),
-                Err(error) => self.error(error),
+                Err(error) => return self.stop(error),
             }
         }
     }

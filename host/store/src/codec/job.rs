@@ -112,7 +112,7 @@ enum Operations<'a> {
 #[derive(Clone, Debug, Encode, BorrowDecode)]
 enum OperationAt<'a> {
     Sequence(u64),
-    Here(OperationRecord<'a>),
+    Here(Box<OperationRecord<'a>>),
 }
 
 #[derive(Clone, Debug, Encode, BorrowDecode)]
@@ -127,7 +127,7 @@ enum Actions<'a> {
 #[derive(Clone, Debug, Encode, BorrowDecode)]
 enum ActionAt<'a> {
     OfOperation(u64),
-    Here(ActionRecord<'a>),
+    Here(Box<ActionRecord<'a>>),
 }
 
 #[derive(Clone, Debug, Encode, BorrowDecode)]
@@ -136,7 +136,7 @@ enum FailedResult<'a> {
     Usual {
         status: u8,
         duration_us: u64,
-        metadata: Option<MetadataRecord<'a>>,
+        metadata: Option<Box<MetadataRecord<'a>>>,
         error_code: Option<u32>,
         error_message: Option<&'a str>,
     },
@@ -404,7 +404,7 @@ impl<'a> FailedResult<'a> {
         Self::Usual {
             status: status_number(job.status),
             duration_us: duration.us,
-            metadata: metadata.as_ref().map(|metadata| MetadataRecord::of(metadata, names)),
+            metadata: metadata.as_ref().map(|metadata| Box::new(MetadataRecord::of(metadata, names))),
             error_code: error_code.map(u32::from),
             error_message: error_message.as_deref(),
         }
@@ -419,7 +419,7 @@ impl<'a> Operations<'a> {
         }
         let one = |(operation, sequence): (&'a Operation, &Option<u64>)| match sequence {
             Some(sequence) => OperationAt::Sequence(*sequence),
-            None => OperationAt::Here(OperationRecord::of_bare(operation, names)),
+            None => OperationAt::Here(Box::new(OperationRecord::of_bare(operation, names))),
         };
         Self::Each(operations.iter().zip(sequences).map(one).collect())
     }
@@ -442,7 +442,7 @@ impl<'a> Actions<'a> {
                 from += at + 1;
                 ActionAt::OfOperation(from as u64 - 1)
             }
-            None => ActionAt::Here(ActionRecord::of(action, names)),
+            None => ActionAt::Here(Box::new(ActionRecord::of(action, names))),
         };
         Self::Each(actions.iter().map(one).collect())
     }
