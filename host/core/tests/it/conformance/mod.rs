@@ -7,7 +7,7 @@
 pub(crate) mod batches;
 pub(crate) mod histories;
 pub(crate) mod jobs;
-mod samples;
+pub(crate) mod samples;
 
 use std::sync::{Arc, Barrier};
 
@@ -18,26 +18,26 @@ use reductor_core::{
 };
 
 /// A branch as its writer knows it: makes appends that fit, for tests to spoil.
-struct Writer {
-    lane: LaneKey,
-    head: Head,
+pub(crate) struct Writer {
+    pub(crate) lane: LaneKey,
+    pub(crate) head: Head,
 }
 
 impl Writer {
-    fn new(document: &str) -> Self {
+    pub(crate) fn new(document: &str) -> Self {
         let lane = LaneKey { document: DocumentId::from(document), branch: Branch::from(Branch::MAIN) };
         Self { lane, head: Head { document_type: DocumentType::from("test/list"), revision: 0, scopes: Vec::new() } }
     }
 
     /// An append of these actions, given as (scope, action id).
-    fn next(&self, actions: &[(&str, &str)]) -> Append {
+    pub(crate) fn next(&self, actions: &[(&str, &str)]) -> Append {
         let mut head = self.head.clone();
         let operations = actions.iter().map(|(scope, id)| record(&self.lane, &mut head, scope, id)).collect();
         Append { lane: self.lane.clone(), expected_revision: self.head.revision, operations, head }
     }
 
     /// Makes and appends it, and goes on from there.
-    fn append(&mut self, store: &dyn OperationStore, actions: &[(&str, &str)]) -> Append {
+    pub(crate) fn append(&mut self, store: &dyn OperationStore, actions: &[(&str, &str)]) -> Append {
         let append = self.next(actions);
         store.append(append.clone()).expect("an append that fits");
         self.head = append.head.clone();

@@ -1,0 +1,107 @@
+//! Copies of stores.
+
+use reductor_core::{Entry, OperationStore as _};
+use reductor_store::{BackupError, DiskStore, RestoreError, restore};
+use tempfile::TempDir;
+
+use crate::conformance::Writer;
+use crate::conformance::samples::commit;
+use crate::script;
+
+fn backup(store: &DiskStore) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let summary = store.backup(&mut stream, &mut |_| {}).expect("a backup");
+    assert_eq!(summary.bytes, stream.len() as u64);
+    assert_eq!((summary.lanes, summary.operations, summary.jobs), (3, 222, 216));
+    stream
+}
+
+#[test]
+fn a_backup_restores_to_an_equal_store() {
+    let (dir, other) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let store = script::write(dir.path());
+    let stream = backup(&store);
+    let expected = script::read(&store).expect("a readable store");
+    restore(&mut &stream[..], other.path(), &mut |_| {}).expect("a store");
+    let restored = DiskStore::open(other.path(), script::options()).expect("it opens");
+    assert_eq!(script::read(&restored).expect("a readable store"), expected);
+    assert_eq!(backup(&restored), stream);
+    let report = restored.verify(&mut |_| {});
+    assert_eq!((report.problems, report.lanes, report.operations), (Vec::new(), 3, 222));
+    // And it goes on.
+    let mut writer = Writer::new("new");
+    writer.append(&restored, &[("global", "a")]);
+    drop(restored);
+    let error = restore(&mut &stream[..], other.path(), &mut |_| {}).expect_err("it is a store");
+    assert!(matches!(error, RestoreError::Exists(_)), "{error}");
+}
+
+#[test]
+fn a_backup_is_of_one_moment_while_the_store_goes_on() {
+    let (dir, other) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let store = DiskStore::open(dir.path(), script::options()).expect("a new store");
+    let mut writer = Writer::new("d");
+    writer.append(&store, &[("global", "first")]);
+    // Writes before each write of the stream.
+    struct Busy<'a>(&'a DiskStore, Writer, Vec<u8>);
+    impl std::io::Write for Busy<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let id = self.2.len().to_string();
+            self.1.append(self.0, &[("global", &id)]);
+            self.2.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut busy = Busy(&store, writer, Vec::new());
+    let summary = store.backup(&mut busy, &mut |_| {}).expect("a backup");
+    assert_eq!((summary.lanes, summary.operations), (1, 1));
+    restore(&mut &busy.2[..], other.path(), &mut |_| {}).expect("a store");
+    let restored = DiskStore::open(other.path(), script::options()).expect("it opens");
+    let lane = busy.1.lane;
+    assert_eq!(restored.position(&lane).expect("readable").expect("it is there").revision, 1);
+    assert!(store.position(&lane).expect("readable").expect("it is there").revision > 5);
+}
+
+#[test]
+fn a_damaged_or_cut_backup_is_refused() {
+    let dir = TempDir::new().expect("a directory");
+    let stream = backup(&script::write(dir.path()));
+    let refused = |stream: &[u8]| {
+        let other = TempDir::new().expect("a directory");
+        let error = restore(&mut &stream[..], other.path(), &mut |_| {}).expect_err("it is damaged");
+        assert!(DiskStore::open(other.path(), script::options()).is_err() || matches!(error, RestoreError::NotABackup));
+        error
+    };
+    assert!(matches!(refused(b""), RestoreError::NotABackup));
+    assert!(matches!(refused(b"reductor backup 2\n"), RestoreError::NotABackup));
+    for at in (18..stream.len()).step_by(stream.len() / 12) {
+        assert!(matches!(refused(&stream[..at]), RestoreError::Damaged { .. }), "cut at {at}");
+        let mut flipped = stream.clone();
+        flipped[at] ^= 0x40;
+        assert!(matches!(refused(&flipped), RestoreError::Damaged { .. }), "flipped at {at}");
+    }
+}
+
+#[test]
+fn a_backup_that_cannot_be_written_says_so() {
+    let dir = TempDir::new().expect("a directory");
+    let store = script::write(dir.path());
+    let error = store.backup(&mut &mut [0; 100][..], &mut |_| {}).expect_err("there is no room");
+    assert!(matches!(error, BackupError::Write(_)), "{error}");
+    commit(&store, &[Entry::Discarded("none".into())]);
+}
+
+#[test]
+fn a_store_counts_what_it_has() {
+    let dir = TempDir::new().expect("a directory");
+    let store = script::write(dir.path());
+    let stats = store.stats().expect("numbers");
+    assert_eq!((stats.lanes, stats.operations), (3, 222));
+    assert_eq!((stats.unfinished, stats.dead_letters, stats.completed), (3, 3, 210));
+    assert_eq!(stats.keyspaces.len(), 8);
+    assert!(stats.disk_bytes > 0 && stats.free_bytes > 0 && stats.commits > 200);
+}

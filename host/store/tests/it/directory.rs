@@ -1,0 +1,102 @@
+//! Which directories are opened, and by whom.
+
+use std::fs;
+use std::path::Path;
+
+use reductor_core::{OperationStore as _, StoreError};
+use reductor_store::{DiskStore, OpenError, StoreOptions};
+use tempfile::TempDir;
+
+use crate::script;
+
+fn refused(dir: &Path) -> OpenError {
+    match DiskStore::open(dir, script::options()) {
+        Ok(_) => panic!("{} is opened", dir.display()),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn a_store_is_open_once() {
+    let dir = TempDir::new().expect("a directory");
+    let store = DiskStore::open(dir.path(), script::options()).expect("a new store");
+    let error = refused(dir.path());
+    let OpenError::InUse { pid, .. } = &error else { panic!("{error}") };
+    assert_eq!(*pid, Some(std::process::id()));
+    assert!(error.to_string().contains(&format!("in use by process {}", std::process::id())), "{error}");
+    drop(store);
+    DiskStore::open(dir.path(), script::options()).expect("it is free");
+}
+
+#[test]
+fn what_is_no_store_stays_untouched() {
+    let dir = TempDir::new().expect("a directory");
+    let file = dir.path().join("file");
+    fs::write(&file, "content").expect("written");
+    assert!(matches!(refused(&file), OpenError::NotADirectory(_)));
+    assert!(matches!(refused(dir.path()), OpenError::NotAStore(_)));
+    let left: Vec<_> = fs::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("one").path()).collect();
+    assert_eq!(left, [file]);
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused() {
+    let dir = TempDir::new().expect("a directory");
+    drop(script::write(dir.path()));
+    fs::write(dir.path().join("version"), "reductor store 2\n").expect("written");
+    assert!(matches!(refused(dir.path()), OpenError::Newer { found: 2, supported: 1, .. }));
+    fs::write(dir.path().join("version"), "reductor store 1").expect("written");
+    assert!(matches!(refused(dir.path()), OpenError::Damaged { .. }));
+    fs::write(dir.path().join("version"), "reductor store 1\n").expect("written");
+    DiskStore::open(dir.path(), script::options()).expect("it is itself again");
+}
+
+#[test]
+fn a_store_that_was_not_made_to_the_end_is_made_again() {
+    let dir = TempDir::new().expect("a directory");
+    drop(script::write(dir.path()));
+    // The version is written last.
+    fs::remove_file(dir.path().join("version")).expect("removed");
+    let store = DiskStore::open(dir.path(), script::options()).expect("a new store");
+    assert_eq!(store.lanes(None, 9).expect("readable"), []);
+}
+
+#[test]
+fn a_restore_that_did_not_finish_is_no_store() {
+    let dir = TempDir::new().expect("a directory");
+    fs::write(dir.path().join("restoring"), "").expect("written");
+    assert!(matches!(refused(dir.path()), OpenError::Unfinished(_)));
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_an_error_of_the_system() {
+    // Nobody can make directories there, root included.
+    assert!(matches!(refused(Path::new("/proc/reductor-store")), OpenError::Io { .. }));
+}
+
+#[test]
+fn with_less_than_the_reserve_no_jobs_are_accepted_and_writing_goes_on() {
+    let dir = TempDir::new().expect("a directory");
+    let options = StoreOptions { reserve_bytes: u64::MAX, ..script::options() };
+    let store = DiskStore::open(dir.path(), options).expect("a new store");
+    let error = store.check_room().expect_err("nobody has so much room");
+    assert!(matches!(error, StoreError::DiskFull { reserve_bytes: u64::MAX, .. }), "{error}");
+    crate::conformance::samples::commit(&store, &[reductor_core::Entry::Pausing(reductor_core::Pausing::Paused)]);
+}
+
+#[test]
+fn the_loss_of_what_was_acknowledged_is_noticed() {
+    let (dir, older) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let store = script::write(dir.path());
+    drop(store);
+    let store = DiskStore::open(dir.path(), script::options()).expect("it opens");
+    drop(store);
+    script::copy(&dir.path().join("data"), &older.path().join("data"));
+    let store = DiskStore::open(dir.path(), script::options()).expect("it opens");
+    crate::conformance::samples::commit(&store, &[reductor_core::Entry::Pausing(reductor_core::Pausing::Resumed)]);
+    drop(store);
+    fs::remove_dir_all(dir.path().join("data")).expect("removed");
+    script::copy(&older.path().join("data"), &dir.path().join("data"));
+    let error = refused(dir.path());
+    assert!(error.to_string().contains("the last 1 batches that were acknowledged are missing"), "{error}");
+}
