@@ -26,10 +26,23 @@ pub(crate) enum Command {
     /// Prints a job, with its actions and the attempts that failed.
     Show(ShowArgs),
     /// Has a job that failed for good run again at the next `reductor run`.
+    #[command(after_help = RETRY_HELP)]
     Retry(OneArgs),
     /// Forgets a job that failed for good.
+    #[command(after_help = DISCARD_HELP)]
     Discard(OneArgs),
 }
+
+const RETRY_HELP: &str = "\
+Example:
+  reductor job retry --data ./data 0197f0c2-5d1e-7c3a-9d36-6a2f6f0d3c11
+
+It runs at its old place among the jobs of its document. Where the document has gone on since, it is
+refused: submit its actions as a new job if they still make sense.";
+
+const DISCARD_HELP: &str = "\
+Example:
+  reductor job discard --data ./data 0197f0c2-5d1e-7c3a-9d36-6a2f6f0d3c11";
 
 #[derive(clap::Args)]
 #[command(after_help = "\

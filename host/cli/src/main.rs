@@ -37,7 +37,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 all went well, 1 jobs failed, 2 bad usage or input.
+Exit codes: 0 all went well, 1 jobs failed or a check found something, 2 bad usage or input.
 Set REDUCTOR_LOG (such as `info` or `reductor::guest=debug`) to see what host and guests log.";
 
 #[derive(Subcommand)]
@@ -114,6 +114,7 @@ fn main() -> ExitCode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     AllWell,
+    /// Or a check found something wrong.
     JobsFailed,
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod build;
+mod data;
 mod plugin_check;
 mod run;
 mod support;
@@ -13,7 +14,7 @@ use crate::support::reductor;
 #[test]
 fn help_names_every_command() -> Result<()> {
     let help = reductor(["--help"])?.succeeds()?;
-    for command in ["build", "plugin", "run", "audit", "bench", "demo", "completions"] {
+    for command in ["build", "plugin", "run", "audit", "doc", "job", "store", "bench", "demo", "completions"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "no `{command}` in\n{}", help.stdout);
     }
     assert!(help.stdout.contains("Exit codes:"), "{}", help.stdout);

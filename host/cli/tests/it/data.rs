@@ -1,0 +1,292 @@
+//! Data directories: `run --data`, and the commands that look into them.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use reductor_tests::{COUNTER, UNRULY};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Ran, cache_home, reductor, reductor_fed};
+
+/// A data directory of one test.
+struct Data {
+    scratch: TempDir,
+}
+
+impl Data {
+    fn new() -> Result<Self> {
+        Ok(Self { scratch: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))? })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn dir(&self) -> String {
+        self.path("data").display().to_string()
+    }
+
+    /// Runs jobs, each a line.
+    fn run(&self, plugin: &str, jobs: &[String]) -> Result<Ran> {
+        let data = self.dir();
+        reductor_fed(["run", "--plugin", plugin, "--data", &data, "-"], &jobs.join("\n"))
+    }
+
+    /// Calls a command with the directory.
+    fn call(&self, arguments: &[&str]) -> Result<Ran> {
+        let data = self.dir();
+        reductor([arguments, &["--data", &data]].concat())
+    }
+
+    /// A host that runs until its standard input ends or it is killed.
+    fn start(&self) -> Result<Running> {
+        let child = Command::new(env!("CARGO_BIN_EXE_reductor"))
+            .args(["run", "--plugin", COUNTER, "--data", &self.dir(), "-"])
+            .env_remove("REDUCTOR_LOG")
+            .env("XDG_CACHE_HOME", cache_home())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Running(child))
+    }
+}
+
+/// A host of its own process.
+struct Running(Child);
+
+impl Running {
+    /// Hands in a job and waits for its result.
+    fn run(&mut self, job: &str) -> Result<Value> {
+        writeln!(self.0.stdin.as_mut().context("standard input is piped")?, "{job}")?;
+        let mut line = String::new();
+        // One byte at a time: what comes later belongs to the next job.
+        BufReader::with_capacity(1, self.0.stdout.as_mut().context("standard output is piped")?)
+            .read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn increment(document: &str, by: u32) -> String {
+    let action = json!({ "type": "INCREMENT", "input": { "by": by } });
+    json!({ "documentId": document, "documentType": "example/counter", "actions": [action] }).to_string()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are UTF-8")
+}
+
+#[test]
+fn documents_outlive_a_run() -> Result<()> {
+    let data = Data::new()?;
+    data.run(COUNTER, &[increment("c1", 2)])?.succeeds()?;
+    let known = r#"{"documentId": "c1", "actions": [{"type": "INCREMENT", "input": {"by": 40}}]}"#;
+    data.run(COUNTER, &[known.to_owned()])?.succeeds()?;
+    let shown = data.call(&["doc", "show", "c1", "--plugin", COUNTER, "--json"])?.succeeds()?;
+    let state = &shown.lines()?[0];
+    assert_eq!((&state["revision"], &state["state"]["global"]), (&json!(3), &json!({"value": 42})));
+    let dir = data.dir();
+    let ran = reductor_fed(["run", "--plugin", COUNTER, "--data", &dir, "--print-state", "c1", "-"], "")?.succeeds()?;
+    assert_eq!(ran.lines()?[0], *state);
+    Ok(())
+}
+
+#[test]
+fn what_a_killed_run_accepted_is_there_and_goes_on_once() -> Result<()> {
+    let data = Data::new()?;
+    let mut running = data.start()?;
+    for _ in 0..20 {
+        ensure!(running.run(&increment("c1", 1))?["success"] == json!(true), "a job failed");
+    }
+    running.0.kill()?;
+    running.0.wait()?;
+    data.run(COUNTER, &[increment("c1", 1)])?.succeeds()?;
+    let shown = data.call(&["doc", "show", "c1", "--plugin", COUNTER, "--json"])?.succeeds()?;
+    assert_eq!(shown.lines()?[0]["state"]["global"], json!({"value": 21}));
+    data.call(&["store", "verify", "--plugin", COUNTER])?.succeeds()?;
+    Ok(())
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_directory() -> Result<()> {
+    let data = Data::new()?;
+    let mut running = data.start()?;
+    running.run(&increment("c1", 1))?;
+    data.run(COUNTER, &[])?.refuses(&["in use", &running.0.id().to_string()])?;
+    data.call(&["doc", "log", "c1"])?.refuses(&["in use"])?;
+    Ok(())
+}
+
+#[test]
+fn a_log_is_a_table_or_json() -> Result<()> {
+    let data = Data::new()?;
+    data.run(COUNTER, &[increment("c1", 2), increment("c1", 3)])?.succeeds()?;
+    let table = data.call(&["doc", "log", "c1"])?.succeeds()?.stdout;
+    for word in ["sequence", "CREATE_DOCUMENT", "INCREMENT", r#"{"by":3}"#] {
+        assert!(table.contains(word), "no `{word}` in\n{table}");
+    }
+    let lines = data.call(&["doc", "log", "c1", "--json", "--from", "1", "--limit", "1"])?.succeeds()?.lines()?;
+    let [line] = &lines[..] else { anyhow::bail!("not one operation: {lines:?}") };
+    assert_eq!((&line["sequence"], &line["action"]["input"]["by"]), (&json!(1), &json!(2)));
+    assert_eq!(line["plugin"]["documentType"], "example/counter");
+    data.call(&["doc", "log", "c1", "--from", "3"])?.refuses(&["no operation 3"])?;
+    Ok(())
+}
+
+#[test]
+fn a_history_is_what_changed() -> Result<()> {
+    let data = Data::new()?;
+    data.run(COUNTER, &[increment("c1", 2), increment("c1", 3)])?.succeeds()?;
+    let last = data.call(&["doc", "history", "c1", "--plugin", COUNTER])?.succeeds()?.stdout;
+    assert!(last.contains("~ global.value: 2 -> 5"), "{last}");
+    let whole = data.call(&["doc", "history", "c1", "--plugin", COUNTER, "--from", "1", "--json"])?.succeeds()?;
+    let changes = &whole.lines()?[0]["changes"];
+    assert_eq!(*changes, json!([{ "path": "global.value", "before": 0, "after": 5 }]));
+    data.call(&["doc", "history", "c1", "--plugin", COUNTER, "--from", "3", "--to", "2"])?.refuses(&["later than"])?;
+    Ok(())
+}
+
+#[test]
+fn documents_revisions_and_plugins_that_are_not_there_are_named() -> Result<()> {
+    let data = Data::new()?;
+    data.call(&["doc", "show", "c1"])?.refuses(&["does not exist"])?;
+    assert!(!data.path("data").exists(), "looking at a directory made one");
+    data.run(COUNTER, &[increment("c1", 2)])?.succeeds()?;
+    data.call(&["doc", "show", "c2"])?.refuses(&["no document `c2`"])?;
+    data.call(&["doc", "show", "c1", "--branch", "draft"])?.refuses(&["no branch `draft`", "`main`"])?;
+    data.call(&["doc", "show", "c1", "--revision", "9"])?.refuses(&["stands at revision 2", "no revision 9"])?;
+    data.call(&["doc", "show", "c1"])?.refuses(&["`example/counter`", "--plugin FILE"])?;
+    let elsewhere = text(data.scratch.path()).to_owned();
+    reductor(["doc", "show", "c1", "--data", &elsewhere])?.refuses(&["not a data directory"])?;
+    Ok(())
+}
+
+#[test]
+fn a_failed_job_is_listed_shown_retried_and_discarded() -> Result<()> {
+    let data = Data::new()?;
+    let refused = r#"{"documentId": "u", "documentType": "test/unruly", "actions": [{"type": "REFUSE"}], "config": {"maxRetries": 0}}"#;
+    data.run(UNRULY, &[refused.to_owned()])?.fails_with(1)?;
+    let listed = data.call(&["job", "list", "--status", "failed", "--json"])?.succeeds()?.lines()?;
+    let [job] = &listed[..] else { anyhow::bail!("not one failed job: {listed:?}") };
+    let id = job["job"]["id"].as_str().context("an id")?.to_owned();
+    let table = data.call(&["job", "list"])?.succeeds()?.stdout;
+    assert!(table.contains(&id) && table.contains("failed"), "{table}");
+    let shown = data.call(&["job", "show", &id])?.succeeds()?.stdout;
+    assert!(shown.contains("REFUSE") && shown.contains("failed attempts"), "{shown}");
+
+    data.call(&["job", "retry", &id])?.succeeds()?;
+    assert_eq!(data.call(&["job", "show", &id, "--json"])?.succeeds()?.stdout.contains("\"PENDING\""), true);
+    let again = data.run(UNRULY, &[])?.fails_with(1)?;
+    assert_eq!(again.lines()?[0]["job"]["id"], json!(id), "the run did not begin with the retried job");
+    assert!(again.stderr.contains("1 unfinished job"), "{}", again.stderr);
+
+    let note = r#"{"documentId": "u", "documentType": "test/unruly", "actions": [{"type": "NOTE", "input": {"text": "mine"}}]}"#;
+    data.run(UNRULY, &[note.to_owned()])?.succeeds()?;
+    data.call(&["job", "retry", &id])?.refuses(&["its place is taken"])?;
+    data.call(&["job", "discard", &id])?.succeeds()?;
+    data.call(&["job", "show", &id])?.refuses(&["no job"])?;
+    data.call(&["job", "discard", &id])?.refuses(&[&id])?;
+    Ok(())
+}
+
+#[test]
+fn jobs_without_a_plugin_wait_with_a_warning() -> Result<()> {
+    let data = Data::new()?;
+    let refused = r#"{"documentId": "u", "documentType": "test/unruly", "actions": [{"type": "REFUSE"}], "config": {"maxRetries": 0}}"#;
+    let ran = data.run(UNRULY, &[refused.to_owned()])?.fails_with(1)?;
+    let id = ran.lines()?[0]["job"]["id"].as_str().context("an id")?.to_owned();
+    data.call(&["job", "retry", &id])?.succeeds()?;
+    let other = data.run(COUNTER, &[increment("c1", 1)])?.succeeds()?;
+    assert!(other.stderr.contains("warning: 1 unfinished job") && other.stderr.contains("`test/unruly`"));
+    assert_eq!(other.lines()?.len(), 1);
+    let listed = data.call(&["job", "list", "--status", "pending", "--json"])?.succeeds()?.lines()?;
+    assert_eq!(listed.len(), 1, "the job is not there any more");
+    Ok(())
+}
+
+#[test]
+fn a_backup_of_a_running_host_restores_to_an_equal_store() -> Result<()> {
+    let data = Data::new()?;
+    let (file, restored) = (data.path("copy.backup"), data.path("restored"));
+    let mut running = data.start()?;
+    for number in 0..100 {
+        running.run(&increment(&format!("c{}", number % 7), 1))?;
+    }
+    data.call(&["store", "backup", text(&file)])?.succeeds()?;
+    data.call(&["store", "backup", text(&file)])?.refuses(&["exists", "--force"])?;
+    running.run(&increment("c0", 1))?;
+    data.call(&["store", "backup", "--force", text(&file)])?.succeeds()?;
+    drop(running);
+
+    reductor(["store", "restore", text(&file), "--data", text(&restored)])?.succeeds()?;
+    reductor(["store", "verify", "--plugin", COUNTER, "--data", text(&restored)])?.succeeds()?;
+    for number in 0..7 {
+        let document = format!("c{number}");
+        let log = ["doc", "log", &document, "--json"];
+        let copied = reductor([&log[..], &["--data", text(&restored)]].concat())?.succeeds()?.stdout;
+        assert_eq!(copied, data.call(&log)?.succeeds()?.stdout);
+    }
+    let jobs = ["job", "list", "--json", "--limit", "1000"];
+    let copied = reductor([&jobs[..], &["--data", text(&restored)]].concat())?.succeeds()?.stdout;
+    assert_eq!(copied, data.call(&jobs)?.succeeds()?.stdout);
+    reductor(["store", "restore", text(&file), "--data", text(&restored)])?.refuses(&["not an empty directory"])?;
+    Ok(())
+}
+
+#[test]
+fn the_socket_is_its_owners_and_goes_with_the_host() -> Result<()> {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    let data = Data::new()?;
+    let socket = data.path("data").join("control.sock");
+    let mut running = data.start()?;
+    running.run(&increment("c1", 1))?;
+    let metadata = socket.symlink_metadata()?;
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    running.0.kill()?;
+    running.0.wait()?;
+    assert!(socket.exists(), "a killed process removes nothing");
+    data.run(COUNTER, &[increment("c1", 1)])?.succeeds()?;
+    assert!(!socket.exists(), "an orderly end leaves no socket");
+    data.call(&["store", "backup", text(&data.path("after.backup"))])?.succeeds()?;
+    Ok(())
+}
+
+#[test]
+fn a_damaged_backup_makes_no_store() -> Result<()> {
+    let data = Data::new()?;
+    data.run(COUNTER, &[increment("c1", 2)])?.succeeds()?;
+    let (file, restored) = (data.path("copy.backup"), data.path("restored"));
+    data.call(&["store", "backup", text(&file)])?.succeeds()?;
+    let whole = std::fs::read(&file)?;
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    for bad in [&whole[..whole.len() - 1], &changed, b"hello"] {
+        std::fs::write(&file, bad)?;
+        reductor(["store", "restore", text(&file), "--data", text(&restored)])?.refuses(&["copy.backup"])?;
+        assert!(!restored.exists(), "something is left of a restore that failed");
+    }
+    Ok(())
+}
+
+#[test]
+fn stats_count_what_there_is() -> Result<()> {
+    let data = Data::new()?;
+    data.run(COUNTER, &[increment("c1", 2), increment("c2", 2)])?.succeeds()?;
+    let stats = data.call(&["store", "stats", "--json"])?.succeeds()?.lines()?;
+    assert_eq!((&stats[0]["branches"], &stats[0]["operations"]), (&json!(2), &json!(4)));
+    assert_eq!(stats[0]["jobs"], json!({ "pending": 0, "completed": 2, "failed": 0 }));
+    let table = data.call(&["store", "stats"])?.succeeds()?.stdout;
+    assert!(table.contains("operations"), "{table}");
+    Ok(())
+}
