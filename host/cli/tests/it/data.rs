@@ -165,7 +165,7 @@ fn documents_revisions_and_plugins_that_are_not_there_are_named() -> Result<()> 
     data.call(&["doc", "show", "c2"])?.refuses(&["no document `c2`"])?;
     data.call(&["doc", "show", "c1", "--branch", "draft"])?.refuses(&["no branch `draft`", "`main`"])?;
     data.call(&["doc", "show", "c1", "--revision", "9"])?.refuses(&["stands at revision 2", "no revision 9"])?;
-    data.call(&["doc", "show", "c1"])?.refuses(&["`example/counter`", "--plugin FILE"])?;
+    data.call(&["doc", "show", "c1", "--revision", "1"])?.refuses(&["`example/counter`", "--plugin FILE"])?;
     let elsewhere = text(data.scratch.path()).to_owned();
     reductor(["doc", "show", "c1", "--data", &elsewhere])?.refuses(&["not a data directory"])?;
     Ok(())
@@ -185,7 +185,8 @@ fn a_failed_job_is_listed_shown_retried_and_discarded() -> Result<()> {
     assert!(shown.contains("REFUSE") && shown.contains("failed attempts"), "{shown}");
 
     data.call(&["job", "retry", &id])?.succeeds()?;
-    assert_eq!(data.call(&["job", "show", &id, "--json"])?.succeeds()?.stdout.contains("\"PENDING\""), true);
+    let waiting = data.call(&["job", "show", &id, "--json"])?.succeeds()?.stdout;
+    assert!(waiting.contains("\"PENDING\""), "{waiting}");
     let again = data.run(UNRULY, &[])?.fails_with(1)?;
     assert_eq!(again.lines()?[0]["job"]["id"], json!(id), "the run did not begin with the retried job");
     assert!(again.stderr.contains("1 unfinished job"), "{}", again.stderr);
