@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -15,6 +15,7 @@ use reductor_store::{DiskStore, Sync};
 use crate::host;
 use crate::log::Log;
 use crate::record::{Outcome, Record, Told};
+use crate::victim::NOBODY_STARTS;
 
 /// How far a check goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ const RUN_TIME_MAX: Duration = Duration::from_mins(2);
 ///
 /// What is wrong.
 pub fn check(dir: &Path, record: &Record, depth: Depth) -> Result<Checked> {
+    let _alone = NOBODY_STARTS.read().unwrap_or_else(PoisonError::into_inner);
     let store = Arc::new(host::open_store(dir, Sync::Always)?);
     let found = Log::read(&*store, &host::reducers())?;
     let unfinished = store.unfinished()?;
@@ -59,6 +61,8 @@ pub fn check(dir: &Path, record: &Record, depth: Depth) -> Result<Checked> {
     drop(store);
     if depth == Depth::Twice {
         let store = host::open_store(dir, Sync::Always).context("the second time")?;
+        let report = store.verify(&mut |_| {});
+        ensure!(report.problem_count == 0, "it does not verify: {:?}", report.problems);
         ensure!(Log::read(&store, &host::reducers())? == left, "it is another store when it is opened again");
         ensure!(store.unfinished()?.is_empty(), "a job that has ended is unfinished when it is opened again");
     }

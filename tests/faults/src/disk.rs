@@ -23,14 +23,18 @@ pub enum Mode {
     /// `data=ordered`: names and lengths up to some moment, and of the data written into files
     /// any part. Whatever is synced brings all earlier names with it.
     Ordered,
-    /// What the standard allows: of everything that was not itself synced any part. A name is
-    /// certain only when its directory was synced; data, only when their file was.
+    /// Of everything that was not itself synced any part, in any order. A sync makes the content
+    /// certain of a file or directory, and its own name: so much all file systems do that are in
+    /// use on Linux.
     Harsh,
+    /// What the standard allows: the same, but a name is certain only when its directory was
+    /// synced, whether or not what has it was.
+    Standard,
 }
 
 impl Mode {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Everything, Self::Synced, Self::Ordered, Self::Harsh];
+    pub const ALL: [Self; 5] = [Self::Everything, Self::Synced, Self::Ordered, Self::Harsh, Self::Standard];
 }
 
 /// Why a recording cannot be simulated.
@@ -59,6 +63,7 @@ pub struct Disk {
     /// As the process sees the names.
     live: Names,
     harsh: Settling,
+    standard: Settling,
     ordered: Settling,
     /// Operations so far.
     done: usize,
@@ -84,6 +89,7 @@ impl Disk {
             inodes: HashMap::new(),
             live: Names::default(),
             harsh: Settling::default(),
+            standard: Settling::default(),
             ordered: Settling::default(),
             done: 0,
             journaled: 0,
@@ -100,6 +106,7 @@ impl Disk {
         disk.inodes.insert(inode_of(dir)?, ROOT);
         disk.add_dir(ROOT, dir)?;
         disk.harsh.settle_all();
+        disk.standard.settle_all();
         disk.ordered.settle_all();
         Ok(disk)
     }
@@ -150,6 +157,7 @@ impl Disk {
             Op::SyncAll => {
                 self.nodes.iter_mut().flatten().for_each(SettlingFile::settle);
                 self.harsh.settle_all();
+                self.standard.settle_all();
                 self.settle_journal();
             }
             Op::SyncFailed { inode } => {
@@ -189,12 +197,13 @@ impl Disk {
             Mode::Synced => self.harsh.settled(),
             Mode::Ordered => self.ordered.before(journal),
             Mode::Harsh => self.harsh.any_of(keep, rng),
+            Mode::Standard => self.standard.any_of(keep, rng),
         };
         let mut content = |file: &SettlingFile| match mode {
             Mode::Everything => file.live(),
             Mode::Synced => file.settled(),
             Mode::Ordered => file.ordered(self.journaled, journal, keep, rng),
-            Mode::Harsh => file.any_of(keep, rng),
+            Mode::Harsh | Mode::Standard => file.any_of(keep, rng),
         };
         let mut image = Image::default();
         self.collect(ROOT, "", &names, &mut content, &mut image);
@@ -223,8 +232,12 @@ impl Disk {
         let node = self.node(inode)?;
         match &mut self.nodes[node.0] {
             Some(file) => file.settle(),
-            None => self.harsh.settle(node),
+            None => {
+                self.harsh.settle_in(node);
+                self.standard.settle_in(node);
+            }
         }
+        self.harsh.settle_name(node);
         self.settle_journal();
         Ok(())
     }
@@ -246,7 +259,8 @@ impl Disk {
         let change = NameChange { op: self.done, edits };
         self.live.apply(&change);
         self.ordered.push(change.clone());
-        self.harsh.push(change);
+        self.harsh.push(change.clone());
+        self.standard.push(change);
     }
 
     fn node(&self, inode: Inode) -> Result<Node, SimulationError> {

@@ -56,7 +56,7 @@ const FAILURES: [Failure; 6] = [
 ];
 
 /// Losses of power that are looked at after each run.
-const LOSSES: [Mode; 3] = [Mode::Everything, Mode::Ordered, Mode::Harsh];
+const LOSSES: [Mode; 3] = [Mode::Everything, Mode::Ordered, Mode::Standard];
 
 /// Has every `step`-th operation of a short run fail in each way that it can, one a run.
 ///

@@ -33,12 +33,12 @@ pub(crate) fn open_store(dir: &Path, sync: Sync) -> Result<DiskStore, OpenError>
     )
 }
 
-/// A manager over the store, with delays that no test waits for.
+/// A manager over the store, with delays in which jobs gather behind one that waits.
 pub(crate) fn open_manager(store: &Arc<DiskStore>, bus: EventBus) -> Result<JobExecutorManager> {
     let manager = JobExecutorManagerConfig {
         max_concurrency: Some(2),
-        retry_base_delay: Some(1),
-        retry_max_delay: Some(4),
+        retry_base_delay: Some(10),
+        retry_max_delay: Some(20),
         ..JobExecutorManagerConfig::default()
     };
     let config = ExecutorConfig { manager, ..ExecutorConfig::default() };

