@@ -44,7 +44,7 @@ impl Directory {
         if dir.exists() && !dir.is_dir() {
             return Err(OpenError::NotADirectory(dir.to_owned()));
         }
-        fs::create_dir_all(dir).map_err(io("make it"))?;
+        make_private(dir).map_err(io("make it"))?;
         for entry in fs::read_dir(dir).map_err(io("read it"))? {
             let name = entry.map_err(io("read it"))?.file_name();
             if name == RESTORING {
@@ -141,6 +141,25 @@ fn parse_acknowledged(bytes: &[u8]) -> Option<u64> {
     let (commits, checksum) = bytes.split_first_chunk::<8>()?;
     let fits = checksum == xxh3_64(commits).to_le_bytes();
     fits.then(|| u64::from_le_bytes(*commits))
+}
+
+/// Makes a directory that only its owner can look into: what documents say is nobody else's. One
+/// that is there stays as it is.
+fn make_private(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(dir) {
+        // Somebody else was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 /// Brings the names in a directory, and in those in it, to the disk.

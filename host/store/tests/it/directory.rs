@@ -28,6 +28,16 @@ fn a_store_is_open_once() {
     DiskStore::open(dir.path(), script::options()).expect("it is free");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_directory_that_a_store_makes_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = TempDir::new().expect("a directory");
+    let made = dir.path().join("below").join("data");
+    drop(DiskStore::open(&made, script::options()).expect("a new store"));
+    assert_eq!(fs::metadata(&made).expect("it is there").permissions().mode() & 0o777, 0o700);
+}
+
 #[test]
 fn what_is_no_store_stays_untouched() {
     let dir = TempDir::new().expect("a directory");
