@@ -130,8 +130,6 @@ fn nobody_hears_of_a_cancellation_before_the_disk_has_it() {
     process.manager().pause().expect("it runs");
     let ticket = process.accept(&job("d", &[add("a")]));
     let depends = process.accept(&after(job("e", &[add("b")]), [&ticket.job_id]));
-    process.manager().resume().expect("it is paused");
-    process.manager().pause().expect("it runs");
     process.mount.hold();
     std::thread::scope(|scope| {
         let cancel = super::machine::aside(scope, || process.manager().cancel(&depends.job_id));

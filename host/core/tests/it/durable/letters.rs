@@ -124,6 +124,7 @@ fn a_dead_letter_whose_document_went_on_is_not_retried() {
     let process = machine.boot();
     let id = dead(&machine, &process, "d", "a");
     process.succeed(&job("d", &[add("b")]));
+    process.wait_until_idle();
     let refused = process.retry(&id).expect_err("its place is taken");
     assert_eq!(refused, NotADeadLetter::Overtaken { job_id: id.clone(), failed_at: 0, now: 2 });
     assert_eq!(machine.status(&id), JobStatus::Failed);
@@ -249,9 +250,7 @@ fn a_dead_letter_is_not_taken_out_while_the_manager_stops() {
     machine.script.wait_until_held("b");
     std::thread::scope(|scope| {
         let stop = aside(scope, || process.manager().stop_blocking(Stop::Graceful));
-        while process.manager().phase() != reductor_core::Phase::Stopping {
-            std::thread::yield_now();
-        }
+        process.wait_until_stopping();
         assert_eq!(process.retry(&id).expect_err("it stops"), NotADeadLetter::Busy(id.clone()));
         machine.script.release("b");
         stop.wait();

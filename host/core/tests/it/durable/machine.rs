@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reductor_core::{
     AuditPolicy, Clock, Event, EventBus, ExecutorConfig, JobExecutorManager, JobExecutorManagerConfig, JobId,
-    JobRecord, JobResult, JobStatus, NotADeadLetter, Received, Reducers, Refusal, Submission, Submitted, Subscription,
-    Ticket,
+    JobRecord, JobResult, JobStatus, NotADeadLetter, Phase, Received, Reducers, Refusal, Submission, Submitted,
+    Subscription, Ticket,
 };
 use serde_json::Value;
 
@@ -71,6 +71,15 @@ impl Machine {
         let log = Mutex::new((bus.subscribe(), Vec::new()));
         let manager = JobExecutorManager::open(config, self.reducers.clone(), mount.clone(), bus);
         Process { manager: Some(manager.expect("a readable journal")), mount, log }
+    }
+
+    /// Waits until there is a batch on the disk.
+    pub(super) fn wait_until_written(&self) {
+        let began = Instant::now();
+        while self.disk.batches().is_empty() {
+            assert!(began.elapsed() < BOUND, "nothing was written");
+            std::thread::yield_now();
+        }
     }
 
     /// The state of the scope `global` of a document as a new process finds it out.
@@ -152,14 +161,21 @@ impl Process {
         json.map_or_else(String::new, |json| String::from_utf8_lossy(&json).into_owned())
     }
 
+    pub(super) fn wait_until_stopping(&self) {
+        while self.manager().phase() != Phase::Stopping {
+            std::thread::yield_now();
+        }
+    }
+
     pub(super) fn wait_until_idle(&self) {
         within(self.manager().wait_until_idle());
     }
 
-    /// Waits until the worker has done all it can: so many attempts were begun, and none runs.
+    /// Waits until the worker has done all it can: at least so many attempts were begun, and none
+    /// runs.
     pub(super) fn wait_until_started(&self, attempts: usize) {
         let started = |event: &Event| matches!(event, Event::JobStarted(_));
-        self.wait_for(|events| events.iter().filter(|event| started(event)).count() == attempts);
+        self.wait_for(|events| events.iter().filter(|event| started(event)).count() >= attempts);
         while self.manager().get_status().active_jobs > 0 {
             std::thread::yield_now();
         }

@@ -42,6 +42,7 @@ fn jobs_that_a_stop_gives_back_run_in_the_next_process() {
         std::thread::scope(|scope| {
             let stop = aside(scope, || process.manager().stop_blocking(how));
             if how == Stop::Graceful {
+                process.wait_until_stopping();
                 machine.script.release("a");
             }
             stop.wait();
@@ -66,9 +67,7 @@ fn a_stop_waits_until_the_disk_has_what_has_ended() {
     process.wait_until_started(1);
     std::thread::scope(|scope| {
         let stop = aside(scope, || process.manager().stop_blocking(Stop::Graceful));
-        while process.manager().phase() != reductor_core::Phase::Stopping {
-            std::thread::yield_now();
-        }
+        process.wait_until_stopping();
         assert!(!stop.has_ended());
         process.mount.release();
         stop.wait();
