@@ -69,19 +69,7 @@ fn whoever_waits_when_a_batch_fails_is_told_that_nobody_knows() {
 #[test]
 fn a_retry_that_cannot_be_written_is_not_made_before_the_next_start() {
     let machine = Machine::new();
-    machine.script.fail("a", [broken()]);
     let process = machine.boot();
-    let gate = process.accept(&job("d", &[hold("gate")]));
-    machine.script.wait_until_held("gate");
-    let flaky = process.accept(&job("e", &[add("a")]));
-    process.mount.hold();
-    machine.script.release("gate");
-    process.mount.wait_until_held();
-    process.mount.release();
-    assert!(result(gate).success);
-    let _ = flaky;
-    process.wait_until_idle();
-    assert_eq!(machine.applied("a"), 2);
     let id = process.accept(&job("d", &[hold("again")])).job_id;
     machine.script.wait_until_held("again");
     machine.script.fail("again", [broken()]);
@@ -173,7 +161,7 @@ fn a_dead_letter_that_cannot_be_written_stays_one_until_the_next_start() {
         process.manager().pause().expect("it runs");
         process.mount.next(fate);
         assert!(matches!(process.retry(&id), Err(NotADeadLetter::Store(StoreError::Stopped { .. }))));
-        assert!(matches!(process.manager().discard_failed(&id), Err(_)));
+        assert!(process.manager().discard_failed(&id).is_err());
         drop(process);
         let process = machine.boot();
         process.manager().resume().expect("it is paused");

@@ -55,7 +55,7 @@ fn jobs_are_listed_by_status_and_document_page_by_page() {
         jobs.iter().map(|job| job.job_id().clone()).collect::<Vec<_>>()
     };
     assert_eq!(list(None, 0, 9).len(), 3);
-    assert_eq!(list(Some(JobStatus::Failed), 0, 9), [failed.clone()]);
+    assert_eq!(list(Some(JobStatus::Failed), 0, 9), std::slice::from_ref(&failed));
     assert_eq!(list(Some(JobStatus::Pending), 0, 9), [waits]);
     assert_eq!(list(None, 1, 1), [failed]);
 }

@@ -207,7 +207,8 @@ impl Run {
             submission = keyed(submission, &job.name);
         }
         self.note(format!("submit {} ({:?}) to d{}, after {:?}", job.name, job.kind, job.document, job.depends_on));
-        let Ok(submitted) = self.process().submit(&submission) else { return self.refused() };
+        // Only a store that has stopped refuses, and then the process has gone as well.
+        let submitted = self.process().submit(&submission).expect("nothing was wrong with it");
         self.jobs.push(job);
         self.wait_for(self.jobs.len() - 1, submitted);
         if !self.held && self.random.bool() {
@@ -252,11 +253,6 @@ impl Run {
             }
             Err(error) => panic!("nothing was wrong with it: {error}"),
         }
-    }
-
-    /// Only a store that has stopped refuses, and then the process is one that has to go.
-    fn refused(&mut self) {
-        panic!("nothing was wrong with it");
     }
 
     fn wait_for(&mut self, job: usize, submitted: Submitted) {
