@@ -196,6 +196,27 @@ fn a_document_that_has_to_go_leaves_a_snapshot_behind_its_operations() {
     assert_eq!(machine.script.calls().applied.len() - calls, 1, "one operation since the snapshot is replayed");
 }
 
+/// The disk refuses a snapshot whose operations it does not have.
+#[test]
+fn no_snapshot_of_documents_that_come_and_go_is_written_before_its_operations() {
+    let machine = Machine::new();
+    let process = machine.boot_with(|config| {
+        config.residents.documents_max = 0;
+        config.manager.max_concurrency = Some(2);
+    });
+    let mut submitted = Vec::new();
+    for round in 0..40 {
+        for document in 0..20 {
+            let actions: Vec<_> = (0..8).map(|action| add(&format!("{round}-{action}"))).collect();
+            submitted.push(process.hand_in(&job(&format!("d{document}"), &actions)));
+        }
+    }
+    submitted.into_iter().for_each(|submitted| assert!(within(submitted.wait()).success));
+    process.wait_until_idle();
+    let snapshots = machine.disk.written().iter().filter(|entry| entry.starts_with("snapshot")).count();
+    assert!(snapshots >= 20, "each of them had to go: {snapshots}");
+}
+
 #[test]
 fn a_cold_document_is_loaded_from_its_operations() {
     let machine = Machine::new();
