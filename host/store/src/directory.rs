@@ -2,7 +2,8 @@
 //!
 //! `lock` is held by the process that has the store open. `version` says that this is a store,
 //! and of which version; it is written last when a store is made. `acknowledged` says how many
-//! batches have reached the disk, so that the loss of one is noticed. `data` is the engine's.
+//! batches have reached the disk, so that the loss of one is noticed. `data` is the engine's. `torn` is
+//! what was last cut off the end of its files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -17,7 +18,7 @@ use crate::error::OpenError;
 pub(crate) const VERSION: u32 = 1;
 
 const VERSION_TEXT: &str = "reductor store ";
-const ENTRIES: [&str; 5] = ["lock", "version", "version.new", "acknowledged", "data"];
+const ENTRIES: [&str; 6] = ["lock", "version", "version.new", "acknowledged", "data", "torn"];
 const RESTORING: &str = "restoring";
 
 /// A directory that this process has locked.

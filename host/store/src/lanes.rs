@@ -214,6 +214,10 @@ impl LaneCache {
 
 impl Cached {
     fn put(&mut self, key: LaneKey, lane: Option<Arc<Lane>>) {
+        if let Some(known) = self.lanes.get_mut(&key) {
+            *known = lane;
+            return;
+        }
         if let Some((dropped, _)) = self.lanes.push(key.clone(), lane)
             && dropped != key
         {

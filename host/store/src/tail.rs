@@ -64,7 +64,14 @@ pub(crate) fn check(dir: &Path, synced: u64) -> Result<Tail, FilesError> {
         if known < synced && tail.state.is_some() {
             return Err(damaged("the last batch that was acknowledged is not what was written"));
         }
-        tracing::warn!(file = %path.display(), at = end, "the last batch was not written whole and is cut off");
+        // Where the file begins with it, only the tables can tell whether it was acknowledged; and
+        // whoever has to find out what happened wants to see it.
+        let torn = dir.with_file_name("torn");
+        fs::write(&torn, &rest[..rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)])?;
+        tracing::warn!(
+            file = %path.display(), at = end, kept = %torn.display(),
+            "the last batch was not written whole and is cut off"
+        );
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(end as u64)?;
         file.sync_all()?;

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use reductor_core::{OperationStore as _, StoreError};
-use reductor_store::{DiskStore, OpenError, StoreOptions};
+use reductor_store::{DiskStore, OpenError, StoreOptions, Sync};
 use tempfile::TempDir;
 
 use crate::script;
@@ -96,17 +97,20 @@ fn with_less_than_the_reserve_no_jobs_are_accepted_and_writing_goes_on() {
 
 #[test]
 fn the_loss_of_what_was_acknowledged_is_noticed() {
-    let (dir, older) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
-    let store = script::write(dir.path());
-    drop(store);
-    let store = DiskStore::open(dir.path(), script::options()).expect("it opens");
-    drop(store);
-    script::copy(&dir.path().join("data"), &older.path().join("data"));
-    let store = DiskStore::open(dir.path(), script::options()).expect("it opens");
-    crate::conformance::samples::commit(&store, &[reductor_core::Entry::Pausing(reductor_core::Pausing::Resumed)]);
-    drop(store);
-    fs::remove_dir_all(dir.path().join("data")).expect("removed");
-    script::copy(&older.path().join("data"), &dir.path().join("data"));
-    let error = refused(dir.path());
-    assert!(error.to_string().contains("the last 1 batches that were acknowledged are missing"), "{error}");
+    // Whatever is written before an acknowledgement: an orderly end brings all of it to the disk.
+    for sync in [Sync::Always, Sync::Never, Sync::Interval(Duration::from_secs(3600))] {
+        let (dir, older) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+        let options = StoreOptions { sync, ..script::options() };
+        let pause = |pausing| {
+            let store = DiskStore::open(dir.path(), options.clone()).expect("it opens");
+            crate::conformance::samples::commit(&store, &[reductor_core::Entry::Pausing(pausing)]);
+        };
+        pause(reductor_core::Pausing::Paused);
+        script::copy(&dir.path().join("data"), &older.path().join("data"));
+        pause(reductor_core::Pausing::Resumed);
+        fs::remove_dir_all(dir.path().join("data")).expect("removed");
+        script::copy(&older.path().join("data"), &dir.path().join("data"));
+        let error = refused(dir.path());
+        assert!(error.to_string().contains("the last 1 batches that were acknowledged are missing"), "{error}");
+    }
 }
