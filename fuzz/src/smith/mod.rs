@@ -38,7 +38,7 @@ fn may_be_refused(generated: &Generated, error: &AdmissionError) -> bool {
         // wasm features that the sandbox does not offer.
         AdmissionError::NotCompiled(_) | AdmissionError::Invalid { .. } => generated.features != Features::Offered,
         // Random code is what runs: in the shell, only when instantiated.
-        AdmissionError::Canary { .. } => true,
+        AdmissionError::Canary { .. } | AdmissionError::OverLimit(_) => true,
         AdmissionError::Manifest { .. } => generated.random == Random::Guest,
         _ => false,
     }

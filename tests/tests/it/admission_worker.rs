@@ -153,34 +153,3 @@ fn clones_of_a_worker_compile_one_after_the_other_from_many_threads() -> Result<
         Ok(())
     })
 }
-
-/// Prints how long each takes; run it with `--ignored --nocapture` when a limit changes.
-#[test]
-#[ignore = "takes minutes, and its figures are only true on a quiet machine"]
-fn the_slowest_shapes_within_the_limits_are_compiled_in_time() -> Result<()> {
-    let many = |functions, body: &str| shapes::module(functions, 0, body);
-    let cases = [
-        ("100,000 small functions", many(99_000, "")),
-        ("br_tables of 500", many(68, &shapes::branch_tables(19, 500, 990))),
-        ("br_tables of 10,000", many(75, &shapes::branch_tables(1, 9_000, 990))),
-        ("conditions", many(68, &shapes::conditions(10_000))),
-        ("blocks inside of each other", many(690, &shapes::nested("block", 990))),
-        ("loops inside of each other", many(4_900, &shapes::nested("loop", 20))),
-        ("loops", many(19, &shapes::loops(5_000))),
-        ("indirect calls", many(19, &shapes::indirect_calls(5_000))),
-        ("values on the stack", many(20, &shapes::tall_stack(60_000))),
-        ("10,000 locals in 20 loops", shapes::module(300, 9_999, &shapes::shuffled_locals(9_990, 20))),
-    ];
-    let only = std::env::var("REDUCTOR_SHAPE").unwrap_or_default();
-    for (name, module) in cases.iter().filter(|(name, _)| name.contains(&only)) {
-        let bytes = shapes::counter_with(module)?;
-        let began = std::time::Instant::now();
-        let admitted = sandbox_with(CompileWorker::program(WORKER))?.admit(&bytes);
-        let outcome = match &admitted {
-            Ok(plugin) => format!("{:.1} s to compile", plugin.compile_time().as_secs_f64()),
-            Err(error) => error.to_string(),
-        };
-        println!("{name}: {} kB, {:.1} s: {outcome}", bytes.len() / 1000, began.elapsed().as_secs_f64());
-    }
-    Ok(())
-}

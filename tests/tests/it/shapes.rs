@@ -54,25 +54,3 @@ fn nested_around(kind: &str, depth: usize, innermost: &str) -> String {
 pub(crate) fn loops(count: usize) -> String {
     "loop end ".repeat(count)
 }
-
-/// Every local gets the next one's value, inside of loops that all of them are carried around.
-pub(crate) fn shuffled_locals(locals: usize, depth: usize) -> String {
-    let shuffle: String = (1..locals).map(|local| format!("(local.set {local} (local.get {}))", local + 1)).collect();
-    nested_around("loop", depth, &shuffle)
-}
-
-/// So many values on the stack at once.
-pub(crate) fn tall_stack(values: usize) -> String {
-    let loads: String = (0..values).map(|value| format!("(i32.load offset={value} (local.get 0)) ")).collect();
-    loads + &"i32.xor ".repeat(values - 1) + "drop"
-}
-
-/// Conditions, of which each has a block for what follows.
-pub(crate) fn conditions(count: usize) -> String {
-    "(if (local.get 0) (then)) ".repeat(count)
-}
-
-/// Calls through a table, which are long in machine code.
-pub(crate) fn indirect_calls(count: usize) -> String {
-    "(drop (call_indirect (type 0) (local.get 0) (local.get 0))) ".repeat(count)
-}

@@ -21,6 +21,7 @@ pub(crate) fn hash_map_order() -> String {
 /// The address of an allocation, of which the instance keeps one more each time.
 pub(crate) fn address() -> String {
     thread_local! {
+        #[expect(clippy::vec_box, reason = "each allocation of its own is what moves the next one")]
         static KEPT: Cell<Vec<Box<[u8; 64]>>> = const { Cell::new(Vec::new()) };
     }
     let mut kept = KEPT.take();
