@@ -228,6 +228,8 @@ fn pool(limits: &GuestLimits) -> PoolingAllocationConfig {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
         .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        // The pool's own default is one, and would refuse on this machine what another one takes.
+        .max_tables_per_module(TABLES_PER_COMPONENT_MAX)
         .max_memory_size(limits.memory_bytes_max)
         .table_elements(limits.table_elements_max);
     pool

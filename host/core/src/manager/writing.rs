@@ -1,5 +1,6 @@
 //! What the committer does: writes batches, and then tells the world.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,11 @@ impl Shared {
         if entries.is_empty() {
             return Ok(());
         }
-        self.log.store().commit(entries)?.into_iter().collect()
+        // A store is the embedder's choice. If it panics, it may have written anything: as if it had
+        // failed, and nobody waits for a thread that is gone.
+        let committed = catch_unwind(AssertUnwindSafe(|| self.log.store().commit(entries)));
+        let panicked = |_| Err(StoreError::Io { doing: "write a batch", problem: "it panicked".to_owned() });
+        committed.unwrap_or_else(panicked)?.into_iter().collect()
     }
 
     fn written(&self, entries: &[Entry], thens: Vec<Then>) {

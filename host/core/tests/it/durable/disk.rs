@@ -37,6 +37,8 @@ pub(super) enum Fate {
     WrittenUnknown,
     /// It is lost.
     Lost,
+    /// It is written, and the store panics.
+    Panics,
 }
 
 /// The disk as one process has it. When a batch has failed, nothing more is written through it.
@@ -275,6 +277,7 @@ impl OperationStore for Mount {
         self.lock().writes = false;
         self.changed.notify_all();
         match fate {
+            Fate::Panics => panic!("a store that is broken"),
             Fate::Written => Ok(outcomes),
             Fate::WrittenUnknown | Fate::Lost => {
                 Err(StoreError::Io { doing: "sync a batch", problem: "the disk is gone".to_owned() })

@@ -42,6 +42,20 @@ fn after_a_failed_batch_nothing_is_accepted_and_reads_go_on() {
 }
 
 #[test]
+fn a_store_that_panics_is_one_that_failed() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    process.mount.next(Fate::Panics);
+    let result = Wait::new(process.hand_in(&job("d", &[add("a")])).wait()).wait();
+    assert_eq!(result.error_code, Some(JobErrorCode::IoError), "{:?}", result.error_message);
+    let refused = process.submit(&job("d", &[add("b")])).map(drop);
+    assert!(matches!(refused, Err(Refusal::Store(StoreError::Stopped { .. }))), "{refused:?}");
+    drop(process);
+    machine.boot().wait_until_idle();
+    assert_eq!(machine.state("d"), r#"["a"]"#);
+}
+
+#[test]
 fn whoever_waits_when_a_batch_fails_is_told_that_nobody_knows() {
     let machine = Machine::new();
     let process = machine.boot();
