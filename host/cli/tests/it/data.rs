@@ -1,5 +1,6 @@
 //! Data directories: `run --data`, and the commands that look into them.
 
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -113,6 +114,83 @@ fn what_a_killed_run_accepted_is_there_and_goes_on_once() -> Result<()> {
     data.run(COUNTER, &[increment("c1", 1)])?.succeeds()?;
     let shown = data.call(&["doc", "show", "c1", "--plugin", COUNTER, "--json"])?.succeeds()?;
     assert_eq!(shown.lines()?[0]["state"]["global"], json!({"value": 21}));
+    data.call(&["store", "verify", "--plugin", COUNTER])?.succeeds()?;
+    Ok(())
+}
+
+/// How often the program is killed, and how many results it may have printed by then.
+const KILLS: u64 = 25;
+const RESULTS_BEFORE_A_KILL_MAX: u64 = 200;
+const STREAMED_DOCUMENTS: usize = 4;
+
+impl Data {
+    /// Streams jobs into a host and kills it once it has printed so many results. Returns the ids of
+    /// the actions whose jobs were said to be done.
+    fn stream_and_kill(&self, round: u64, results: u64) -> Result<Vec<String>> {
+        let mut running = self.start()?;
+        let mut stdin = running.0.stdin.take().context("standard input is piped")?;
+        let stdout = BufReader::new(running.0.stdout.take().context("standard output is piped")?);
+        let writer = std::thread::spawn(move || {
+            for number in 0..10_000 {
+                let action = json!({ "id": format!("{round}-{number}"), "type": "INCREMENT", "input": { "by": 1 } });
+                let document = format!("stream-{}", number % STREAMED_DOCUMENTS);
+                let job = json!({ "documentId": document, "documentType": "example/counter", "actions": [action] });
+                // The host is gone when it is killed.
+                if writeln!(stdin, "{job}").is_err() {
+                    break;
+                }
+            }
+        });
+        let mut done = Vec::new();
+        for (count, line) in (1..).zip(stdout.lines()) {
+            // The last line may have been cut short: then nobody was told anything by it.
+            let Ok(result) = serde_json::from_str::<Value>(&line?) else { break };
+            ensure!(result["success"] == json!(true), "a job failed: {result}");
+            let actions = result["job"]["actions"].as_array().context("a job has actions")?;
+            done.extend(actions.iter().filter_map(|action| action["id"].as_str().map(str::to_owned)));
+            if count == results {
+                running.0.kill()?;
+            }
+        }
+        running.0.wait()?;
+        writer.join().expect("it only writes");
+        Ok(done)
+    }
+
+    /// The actions of a document as its log has them, in order.
+    fn actions(&self, document: &str) -> Result<Vec<String>> {
+        let log = self.call(&["doc", "log", document, "--json", "--limit", "1000000"])?.succeeds()?.lines()?;
+        let increments = log.iter().filter(|line| line["action"]["type"] == "INCREMENT");
+        Ok(increments.filter_map(|line| line["action"]["id"].as_str().map(str::to_owned)).collect())
+    }
+}
+
+#[test]
+fn a_host_that_is_killed_again_and_again_loses_nothing_and_does_nothing_twice() -> Result<()> {
+    let data = Data::new()?;
+    let (mut acknowledged, mut seed) = (HashSet::new(), 0x9E37_79B9_u64);
+    for round in 0..KILLS {
+        // Numerical Recipes' generator: any would do, and this one needs no crate.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        acknowledged.extend(data.stream_and_kill(round, 1 + (seed >> 33) % RESULTS_BEFORE_A_KILL_MAX)?);
+    }
+    // What was accepted and not done is done by the next run.
+    data.run(COUNTER, &[])?.succeeds()?;
+    let pending = data.call(&["job", "list", "--status", "pending", "--json"])?.succeeds()?;
+    ensure!(pending.stdout.is_empty(), "jobs are left: {}", pending.stdout);
+    let mut applied = HashSet::new();
+    for document in (0..STREAMED_DOCUMENTS).map(|number| format!("stream-{number}")) {
+        let actions = data.actions(&document)?;
+        let count = actions.len();
+        let known = applied.len();
+        applied.extend(actions);
+        ensure!(applied.len() == known + count, "an action of {document} was applied twice");
+        let shown = data.call(&["doc", "show", &document, "--plugin", COUNTER, "--json"])?.succeeds()?;
+        assert_eq!(shown.lines()?[0]["state"]["global"], json!({ "value": count }), "{document}");
+    }
+    let lost: Vec<_> = acknowledged.difference(&applied).collect();
+    ensure!(lost.is_empty(), "{} of {} acknowledged actions are lost: {lost:?}", lost.len(), acknowledged.len());
+    ensure!(acknowledged.len() > 100, "only {} acknowledgements", acknowledged.len());
     data.call(&["store", "verify", "--plugin", COUNTER])?.succeeds()?;
     Ok(())
 }
