@@ -381,6 +381,23 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         self.resting.first().map(|(moment, _)| *moment)
     }
 
+    /// Makes the lanes ready whose moment has come, and returns them. [`Queue::take`] does the same.
+    pub fn wake_rested(&mut self, now: Duration) -> Vec<LaneKey> {
+        let mut woken = Vec::new();
+        while self.resting.first().is_some_and(|(moment, _)| *moment <= now) {
+            let (_, key) = self.resting.pop_first().expect("just seen");
+            self.lanes.get_mut(&key).expect("a resting lane has jobs").state = LaneState::Ready;
+            self.ready.push_back(key.clone());
+            woken.push(key);
+        }
+        woken
+    }
+
+    /// The next job of a lane, if one waits there.
+    pub fn first_mut(&mut self, lane: &LaneKey) -> Option<&mut J> {
+        self.lanes.get_mut(lane)?.jobs.front_mut()
+    }
+
     /// Takes every job out, in no particular order of lanes. Taken lanes stay taken, and blocked
     /// kinds blocked.
     pub fn drain(&mut self) -> Vec<J> {
@@ -393,14 +410,6 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         let jobs = self.lanes.values_mut().flat_map(|lane| lane.jobs.drain(..)).collect();
         self.lanes.retain(|_, lane| matches!(lane.state, LaneState::Taken { .. }));
         jobs
-    }
-
-    fn wake_rested(&mut self, now: Duration) {
-        while self.resting.first().is_some_and(|(moment, _)| *moment <= now) {
-            let (_, key) = self.resting.pop_first().expect("just seen");
-            self.lanes.get_mut(&key).expect("a resting lane has jobs").state = LaneState::Ready;
-            self.ready.push_back(key);
-        }
     }
 
     /// One lane of this kind fewer is taken: one that was passed over may try its luck.

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState as FoldHash;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use crate::dispatch::Lineage;
 use crate::failure::JobError;
 use crate::ids::{DocumentType, IdempotencyKey, JobId, LaneKey};
 use crate::job::JobResult;
@@ -49,6 +50,8 @@ struct Kept {
 /// A job, and who waits for its result.
 pub(crate) struct Record {
     pub(crate) accepted: Accepted,
+    /// Where it comes from by dispatch.
+    pub(crate) lineage: Lineage,
     /// By the manager's clock.
     pub(crate) accepted_at: Duration,
     pub(crate) journal: JournalPlace,
@@ -115,7 +118,8 @@ type Watchers = SmallVec<[oneshot::Sender<Arc<JobResult>>; 1]>;
 /// A job that waits for another to complete.
 pub(crate) struct Dependent {
     pub(crate) lane: LaneKey,
-    pub(crate) hold: Arc<Hold>,
+    /// Gone once the job is: it may be cancelled while it waits.
+    pub(crate) hold: Weak<Hold>,
 }
 
 /// What holds a job back: jobs that it depends on.
@@ -245,20 +249,26 @@ impl Kept {
 }
 
 impl Record {
-    pub(crate) fn new(accepted: Accepted, at: Moment) -> Arc<Self> {
-        Self::accepted(accepted, at.elapsed, at.now)
+    pub(crate) fn new(accepted: Accepted, lineage: Lineage, at: Moment) -> Arc<Self> {
+        Self::accepted(accepted, lineage, at.elapsed, at.now)
     }
 
-    fn accepted(accepted: Accepted, accepted_at: Duration, time_of_day: Timestamp) -> Arc<Self> {
+    fn accepted(accepted: Accepted, lineage: Lineage, accepted_at: Duration, time_of_day: Timestamp) -> Arc<Self> {
         let journal = JournalPlace::new(time_of_day);
         let progress = Progress { stage: Stage::Waiting, watchers: SmallVec::new(), dependents: Vec::new() };
-        Arc::new(Self { accepted, accepted_at, journal, progress: Mutex::new(progress) })
+        Arc::new(Self { accepted, lineage, accepted_at, journal, progress: Mutex::new(progress) })
     }
 
     /// The record of a job that the journal has.
-    pub(crate) fn recovered(accepted: Accepted, order: u64, accepted_at: Timestamp, at: Moment) -> Arc<Self> {
+    pub(crate) fn recovered(
+        accepted: Accepted,
+        lineage: Lineage,
+        order: u64,
+        accepted_at: Timestamp,
+        at: Moment,
+    ) -> Arc<Self> {
         let waited = at.now.since(accepted_at);
-        let record = Self::accepted(accepted, at.elapsed.saturating_sub(waited), accepted_at);
+        let record = Self::accepted(accepted, lineage, at.elapsed.saturating_sub(waited), accepted_at);
         record.journal.set_order(order);
         record.journal.is_written_now();
         record
@@ -266,7 +276,8 @@ impl Record {
 
     /// The record of the same job for another start of the manager: nobody waits for it yet.
     pub(crate) fn anew(&self) -> Arc<Self> {
-        let record = Self::accepted(self.accepted.clone(), self.accepted_at, self.journal.accepted_at);
+        let (accepted, lineage) = (self.accepted.clone(), self.lineage.clone());
+        let record = Self::accepted(accepted, lineage, self.accepted_at, self.journal.accepted_at);
         record.journal.set_order(self.journal.order());
         record.journal.is_written_now();
         record
@@ -285,7 +296,7 @@ impl Record {
             idempotency_key: metadata.idempotency_key,
             causation: metadata.causation,
         };
-        let record = Self::accepted(accepted, Duration::ZERO, result.completed_at);
+        let record = Self::accepted(accepted, Lineage::root(), Duration::ZERO, result.completed_at);
         record.journal.set_order(order);
         record.journal.is_written_now();
         record.lock().stage = Stage::Ended(result.clone());
@@ -324,14 +335,18 @@ impl Record {
         receiver
     }
 
-    /// Lets a job wait for this one to complete.
-    pub(crate) fn hold(&self, dependent: Dependent) {
+    /// Holds back a job of `lane` until this one completes.
+    pub(crate) fn hold(&self, lane: &LaneKey, hold: &Arc<Hold>) {
         let mut progress = self.lock();
         match &progress.stage {
-            Stage::Ended(result) => dependent.hold.take_note(result),
+            Stage::Ended(result) => hold.take_note(result),
             Stage::Waiting | Stage::Started | Stage::Leaving => {
-                dependent.hold.left.fetch_add(1, Ordering::AcqRel);
-                progress.dependents.push(dependent);
+                hold.left.fetch_add(1, Ordering::AcqRel);
+                // Where dependents come and are cancelled again and again, as many are kept as wait.
+                if progress.dependents.len() == progress.dependents.capacity() {
+                    progress.dependents.retain(|dependent| dependent.hold.strong_count() > 0);
+                }
+                progress.dependents.push(Dependent { lane: lane.clone(), hold: Arc::downgrade(hold) });
             }
         }
     }
@@ -397,6 +412,7 @@ impl Waiters {
             let _ = watcher.send(result.clone());
         }
         let released = self.dependents.into_iter().filter_map(|Dependent { lane, hold }| {
+            let hold = hold.upgrade()?;
             hold.take_note(result);
             hold.left.fetch_sub(1, Ordering::AcqRel);
             (!matches!(hold.readiness(), Readiness::Held)).then_some(lane)

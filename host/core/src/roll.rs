@@ -27,17 +27,18 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorStatus {
-    /// Whether it is started; also while it is paused.
+    /// Whether it is started; also while it is paused, and until it has stopped.
     pub is_running: bool,
     /// Attempts that run at this moment.
     pub active_jobs: usize,
-    /// Jobs that have completed or failed for good, in the manager's whole life.
+    /// Jobs that have completed or failed for good, in the manager's whole life. Jobs that were
+    /// cancelled and those that failed with a dependency are among them.
     pub total_jobs_processed: u64,
     /// Those that completed.
     pub total_jobs_succeeded: u64,
     /// Those that failed for good.
     pub total_jobs_failed: u64,
-    /// When the last of them ended.
+    /// When the last of them ended. Never goes back, even if the time of day does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_job_completed_at: Option<Timestamp>,
     /// Milliseconds since the manager was started; absent unless it is.
@@ -49,7 +50,8 @@ pub struct ExecutorStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorStats {
-    /// Milliseconds from first start to end, on average over all jobs processed; 0 of none.
+    /// Milliseconds that a job executed, on average over the jobs that were started and have ended:
+    /// all its attempts together, without the backoff between them. 0 of none.
     pub average_execution_time: f64,
     /// The share of jobs processed that completed; 1 of none.
     pub success_rate: f64,
@@ -62,10 +64,12 @@ pub struct ExecutorStats {
 /// What became of an attempt that had begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// The job completed, after so long.
+    /// The job completed, having executed for so long.
     Succeeded(Duration),
-    /// The job failed for good, after so long.
+    /// The job failed for good, having executed for so long.
     Failed(Duration),
+    /// The job failed for good before it was started.
+    FailedUnstarted,
     /// The job has not ended: it is tried again, or given back.
     Unfinished,
 }
@@ -80,6 +84,9 @@ struct Counters {
     active: usize,
     succeeded: u64,
     failed: u64,
+    /// Jobs that were started and have ended.
+    executed: u64,
+    /// Of these together.
     execution_time: Duration,
     last_ended: Option<Timestamp>,
     started: Duration,
@@ -101,6 +108,7 @@ impl Roll {
             active: 0,
             succeeded: 0,
             failed: 0,
+            executed: 0,
             execution_time: Duration::ZERO,
             last_ended: None,
             started: Duration::ZERO,
@@ -146,7 +154,7 @@ impl Roll {
 
     pub(crate) fn status(&self, now: Duration) -> ExecutorStatus {
         let counters = self.lock();
-        let is_running = matches!(counters.phase, Phase::Running | Phase::Paused);
+        let is_running = counters.phase != Phase::Stopped;
         ExecutorStatus {
             is_running,
             active_jobs: counters.active,
@@ -161,12 +169,12 @@ impl Roll {
     pub(crate) fn stats(&self, now: Duration, queue_backlog: usize) -> ExecutorStats {
         let mut counters = self.lock();
         let processed = counters.succeeded + counters.failed;
-        let mean = |total: f64| if processed == 0 { 0.0 } else { total / processed as f64 };
+        let mean = |total: f64, count: u64| if count == 0 { 0.0 } else { total / count as f64 };
         // A rate over less than a second would be a rate over one or two jobs.
         let seconds = now.saturating_sub(counters.started).as_secs_f64().clamp(1.0, WINDOW_SECONDS as f64);
         ExecutorStats {
-            average_execution_time: mean(counters.execution_time.as_secs_f64() * 1000.0),
-            success_rate: if processed == 0 { 1.0 } else { mean(counters.succeeded as f64) },
+            average_execution_time: mean(counters.execution_time.as_secs_f64() * 1000.0, counters.executed),
+            success_rate: if processed == 0 { 1.0 } else { mean(counters.succeeded as f64, processed) },
             jobs_per_second: counters.window.sum(now) as f64 / seconds,
             queue_backlog,
         }
@@ -179,19 +187,27 @@ impl Roll {
 
 impl Counters {
     fn count(&mut self, ended: Ended, at: Moment) {
-        let took = match ended {
+        let executed = match ended {
             Ended::Unfinished => return,
-            Ended::Succeeded(took) => {
+            Ended::Succeeded(time) => {
                 self.succeeded += 1;
-                took
+                Some(time)
             }
-            Ended::Failed(took) => {
+            Ended::Failed(time) => {
                 self.failed += 1;
-                took
+                Some(time)
+            }
+            Ended::FailedUnstarted => {
+                self.failed += 1;
+                None
             }
         };
-        self.execution_time += took;
-        self.last_ended = Some(at.now);
+        if let Some(time) = executed {
+            self.executed += 1;
+            self.execution_time += time;
+        }
+        // Ends are told in the order in which they became durable, and the time of day may go back.
+        self.last_ended = self.last_ended.max(Some(at.now));
         self.window.count(at.elapsed);
     }
 }

@@ -178,6 +178,12 @@ pub enum StoreError {
         /// What the system said.
         problem: String,
     },
+    /// The store panicked. What it has written is not known.
+    #[error("the store could not {doing}: it panicked")]
+    Panicked {
+        /// What it did, such as `write a batch`.
+        doing: &'static str,
+    },
     /// A record is there and is not what was written. It is not served.
     #[error("the store is damaged at {place}: {problem}; `reductor store verify` finds all of the damage")]
     Corrupt {

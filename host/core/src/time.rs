@@ -161,8 +161,12 @@ pub(crate) struct Moment {
 #[derive(Debug)]
 enum Kind {
     System { started: Instant },
-    Manual { elapsed: Mutex<Duration> },
+    Manual { started_at: Timestamp, passed: Mutex<Duration> },
 }
+
+/// Where a clock begins to count. Jobs of an earlier process were accepted before this process made
+/// its clock; their moments are counts below this one, as a duration cannot be negative.
+const COUNT_AT_START: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl Clock {
     /// The machine's clock.
@@ -172,24 +176,36 @@ impl Clock {
 
     /// A clock that stands at 1970 until it is moved.
     pub fn manual() -> Self {
-        Self(Arc::new(Kind::Manual { elapsed: Mutex::new(Duration::ZERO) }))
+        Self::manual_at(Timestamp { ms: 0 })
     }
 
-    /// Time since the clock was made; never goes back.
+    /// A clock that stands at `started_at` until it is moved.
+    pub fn manual_at(started_at: Timestamp) -> Self {
+        Self(Arc::new(Kind::Manual { started_at, passed: Mutex::default() }))
+    }
+
+    /// A count of time that never goes back, whatever happens to the time of day. Only the
+    /// difference of two counts of one clock means anything.
     pub fn elapsed(&self) -> Duration {
+        COUNT_AT_START + self.passed()
+    }
+
+    fn passed(&self) -> Duration {
         match &*self.0 {
             Kind::System { started } => started.elapsed(),
-            Kind::Manual { elapsed } => *elapsed.lock().unwrap_or_else(PoisonError::into_inner),
+            Kind::Manual { passed, .. } => *passed.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
     /// The time of day.
     pub fn now(&self) -> Timestamp {
-        let since_1970 = match &*self.0 {
-            Kind::System { .. } => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Kind::Manual { .. } => self.elapsed(),
+        let (from, since) = match &*self.0 {
+            Kind::System { .. } => {
+                (Timestamp { ms: 0 }, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+            }
+            Kind::Manual { started_at, .. } => (*started_at, self.passed()),
         };
-        Timestamp { ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX) }
+        from.after(since)
     }
 
     /// Both at once.
@@ -202,7 +218,7 @@ impl Clock {
     pub(crate) fn advance(&self, by: Duration) {
         match &*self.0 {
             Kind::System { .. } => panic!("only a manual clock can be moved"),
-            Kind::Manual { elapsed } => *elapsed.lock().unwrap_or_else(PoisonError::into_inner) += by,
+            Kind::Manual { passed, .. } => *passed.lock().unwrap_or_else(PoisonError::into_inner) += by,
         }
     }
 

@@ -16,6 +16,9 @@ use crate::store::{Entry, StoreError};
 const PAIRING_TIME_MAX: Duration = Duration::from_micros(200);
 /// Ends of jobs that may wait to be written before workers wait for the committer.
 const ENDS_MAX: usize = 16_384;
+/// Bytes of states that may wait to be written or be under way to the disk before workers wait: an
+/// end carries the states that its job led to, and a disk may stall for seconds.
+const STATE_BYTES_MAX: usize = 64 << 20;
 /// A batch of so many waits for nothing more.
 const BATCH_LARGE: usize = 1_024;
 
@@ -66,6 +69,10 @@ struct Gathered {
     unpaired: usize,
     /// Ends of jobs among them.
     ends: usize,
+    /// Bytes of the states among them.
+    state_bytes: usize,
+    /// Bytes of the states in the batch that is being written.
+    state_bytes_writing: usize,
     /// Whether a batch is being written, or what follows from it is being done.
     writing: bool,
     /// Whether the committer ends when all is written.
@@ -81,6 +88,8 @@ impl Committer {
                 since: None,
                 unpaired: 0,
                 ends: 0,
+                state_bytes: 0,
+                state_bytes_writing: 0,
                 writing: false,
                 closing: false,
                 stopped: None,
@@ -168,7 +177,7 @@ impl Committer {
     /// Why there is none any more.
     pub(super) fn wait_for_room(&self) -> Result<(), StoreError> {
         let mut gathered = self.lock();
-        while gathered.ends >= ENDS_MAX && gathered.stopped.is_none() {
+        while gathered.is_full() && gathered.stopped.is_none() {
             gathered = self.done.wait(gathered).unwrap_or_else(PoisonError::into_inner);
         }
         gathered.stopped.clone().map_or(Ok(()), Err)
@@ -206,16 +215,27 @@ impl Committer {
             };
             let left = PAIRING_TIME_MAX.saturating_sub(since.elapsed());
             if gathered.unpaired == 0 || left.is_zero() || gathered.closing || gathered.items.len() >= BATCH_LARGE {
-                return Some(gathered.take());
+                return Some(self.take(gathered));
             }
             gathered = self.work.wait_timeout(gathered, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
+    /// Takes all that has gathered. Workers that wait for room need not wait until it is written.
+    fn take(&self, mut gathered: MutexGuard<'_, Gathered>) -> Vec<Item> {
+        let was_full = gathered.is_full();
+        let batch = gathered.take();
+        drop(gathered);
+        if was_full {
+            self.done.notify_all();
+        }
+        batch
+    }
+
     /// The batch that was taken is done with.
     pub(super) fn batch_done(&self) {
         let mut gathered = self.lock();
-        gathered.writing = false;
+        (gathered.writing, gathered.state_bytes_writing) = (false, 0);
         drop(gathered);
         self.done.notify_all();
     }
@@ -224,7 +244,7 @@ impl Committer {
     pub(super) fn stop(&self, because: StoreError) -> Vec<Item> {
         let mut gathered = self.lock();
         gathered.stopped.get_or_insert(because);
-        (gathered.since, gathered.unpaired, gathered.ends) = (None, 0, 0);
+        (gathered.since, gathered.unpaired, gathered.ends, gathered.state_bytes) = (None, 0, 0, 0);
         gathered.items.drain(..).collect()
     }
 
@@ -238,8 +258,24 @@ pub(super) fn wait(written: Written) -> Result<(), StoreError> {
     pollster::block_on(written).expect("the committer tells everybody")
 }
 
+/// Bytes of the states that an entry carries.
+fn state_bytes(entry: &Entry) -> usize {
+    let head = match entry {
+        Entry::Ended(ended) => ended.append.as_ref().map(|append| &append.head),
+        Entry::Snapshot { head, .. } => Some(&**head),
+        _ => None,
+    };
+    head.map_or(0, |head| head.scopes.iter().map(|scope| scope.state.json.len()).sum())
+}
+
 impl Gathered {
+    /// Whether workers wait before they run another job.
+    fn is_full(&self) -> bool {
+        self.ends >= ENDS_MAX || self.state_bytes + self.state_bytes_writing >= STATE_BYTES_MAX
+    }
+
     fn add(&mut self, item: Item) {
+        self.state_bytes += item.entry.as_ref().map_or(0, state_bytes);
         match &item.then {
             Then::Accepted { .. } => self.unpaired += 1,
             Then::Ended(end) => {
@@ -263,6 +299,7 @@ impl Gathered {
             }
         }
         (self.since, self.unpaired, self.ends, self.writing) = (None, 0, 0, true);
+        self.state_bytes_writing = std::mem::take(&mut self.state_bytes);
         batch
     }
 }

@@ -16,9 +16,9 @@ use crate::ids::{DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobResult};
 use crate::journal::{EndedJob, FailedAttempt};
 use crate::queue::NotQueued;
-use crate::records::{Dependent, Hold, NotCancelled, Record};
+use crate::records::{Hold, NotCancelled, Record};
 use crate::report::Report;
-use crate::roll::Phase;
+use crate::roll::{Ended, Phase};
 use crate::store::{Entry, StoreError};
 use crate::submission::{Accepted, Refusal, Submission};
 use crate::time::Moment;
@@ -104,7 +104,7 @@ impl Shared {
         if self.committer.is_some() && self.log.store().job(&accepted.job.id)?.is_some() {
             return Err(id_taken(&accepted.job.id));
         }
-        let record = Record::new(accepted, self.config.clock.moment());
+        let record = Record::new(accepted, Lineage::root(), self.config.clock.moment());
         self.let_in_one(Arrival::New(New { lane, record, id: IdOrigin::Caller, dependencies: Vec::new() }))
     }
 
@@ -132,7 +132,7 @@ impl Shared {
             known.map_err(|unknown| Refusal::UnknownDependency { position, unknown })
         });
         let dependencies = dependencies.collect::<Result<_, Refusal>>()?;
-        let record = Record::new(accepted, at);
+        let record = Record::new(accepted, Lineage::root(), at);
         Ok(Arrival::New(New { lane, record, id: IdOrigin::Queue, dependencies }))
     }
 
@@ -231,26 +231,21 @@ impl Shared {
         let hold = Some(dependencies).filter(|dependencies| !dependencies.is_empty()).map(|dependencies| {
             let hold = Arc::new(Hold::default());
             for dependency in dependencies {
-                dependency.hold(Dependent { lane: lane.clone(), hold: hold.clone() });
+                dependency.hold(&lane, &hold);
             }
             hold
         });
-        let lineage = Lineage::root();
         let (item, written) = match &self.committer {
-            // Announced before any worker can start it, because both need the lock.
-            None => {
-                self.announce_available(&record.accepted.job);
-                (None, None)
-            }
+            None => (None, None),
             Some(committer) => {
                 let (told, written) = oneshot::channel();
                 record.journal.set_order(committer.next_order());
                 let then = Then::Accepted { record: record.clone(), told: Some(told) };
-                let entry = Entry::Accepted(journaled(&record, &lineage, Vec::new()));
+                let entry = Entry::Accepted(journaled(&record, Vec::new()));
                 (Some(Item { entry: Some(entry), then }), Some(written))
             }
         };
-        (Entrant { lane, document_type, pending: Pending::new(record, lineage, hold), item }, written)
+        (Entrant { lane, document_type, pending: Pending::new(record, hold), item }, written)
     }
 
     /// Hands jobs to the journal, where there is one, and queues them: all of them or none.
@@ -264,6 +259,8 @@ impl Shared {
             }
         }
         for Entrant { lane, document_type, pending, item: _ } in entrants {
+            // No worker can have started it: that needs the lock.
+            self.announce_available(&pending.record.accepted.job);
             waiting.queue.push_beyond(lane, document_type, pending);
         }
         self.arrived(waiting);
@@ -282,7 +279,7 @@ impl Shared {
 
     /// Puts jobs that a committed one dispatched at the end of their lanes. Something else
     /// bounds their number: the lineage has reserved room for them.
-    pub(super) fn enqueue_dispatched(&self, dispatched: Vec<Arc<Record>>, lineage: &Lineage) {
+    pub(super) fn enqueue_dispatched(&self, dispatched: Vec<Arc<Record>>) {
         if dispatched.is_empty() {
             return;
         }
@@ -291,7 +288,7 @@ impl Shared {
             let (lane, document_type) = (record.accepted.job.lane(), record.accepted.document_type.clone());
             self.records.insert(&record);
             self.announce_available(&record.accepted.job);
-            waiting.queue.push_beyond(lane, document_type, Pending::new(record, lineage.clone(), None));
+            waiting.queue.push_beyond(lane, document_type, Pending::new(record, None));
         }
         self.arrived(waiting);
     }
@@ -302,24 +299,21 @@ impl Shared {
         record.leave()?;
         let lane = record.accepted.job.lane();
         let mut waiting = self.lock();
-        let lineage = match waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)) {
-            Some((pending, _)) => pending.lineage,
-            None => {
-                // A worker has it in its turn, and leaves it out; even if it holds the lane up.
-                waiting.queue.wake(&lane);
-                Lineage::root()
-            }
-        };
+        if waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)).is_none() {
+            // A worker has it in its turn, and leaves it out; even if it holds the lane up.
+            waiting.queue.wake(&lane);
+        }
         self.arrived(waiting);
         let report = Report::cancelled();
         let (error, failed_attempt) = (report.error.clone(), report.attempt(0, at.now));
         let result = unstarted_result(&record, report, at);
-        let written = self.journal_cancelled(&record, &lineage, &result, failed_attempt);
+        let written = self.journal_cancelled(&record, &result, failed_attempt);
         if let Err(error) = written {
             self.left(&record, &self.unknown_result(&record, &error, at), at);
             return Err(error.into());
         }
         let job = result.job.clone();
+        self.roll.count(Ended::FailedUnstarted, at);
         self.bus.tell(|| Event::JobFailed(JobFailedEvent { job, error, will_retry: false, retry_count: 0 }));
         self.left(&record, &result, at);
         Ok(result)
@@ -337,13 +331,12 @@ impl Shared {
     fn journal_cancelled(
         &self,
         record: &Record,
-        lineage: &Lineage,
         result: &Arc<JobResult>,
         failed_attempt: FailedAttempt,
     ) -> Result<(), StoreError> {
         let Some(committer) = &self.committer else { return Ok(()) };
         committer.write_now(Entry::Ended(EndedJob {
-            journaled: journaled(record, lineage, vec![failed_attempt]),
+            journaled: journaled(record, vec![failed_attempt]),
             result: result.clone(),
             append: None,
             dispatched: Vec::new(),

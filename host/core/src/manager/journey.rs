@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::committer::{Item, Then};
 use super::shared::{Pending, Run, Shared};
 use crate::attempt::{Applied, Attempt};
-use crate::dispatch::Lineage;
 use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobStartedEvent};
 use crate::failure::{ApplyError, AttemptError, HostFault, JobError, JobErrorCode, Reason};
 use crate::ids::LaneKey;
@@ -48,7 +47,6 @@ struct Ran {
 pub(super) struct End {
     pub(super) record: Arc<Record>,
     pub(super) result: Arc<JobResult>,
-    pub(super) lineage: Lineage,
     /// The jobs that it dispatched.
     pub(super) dispatched: Vec<Arc<Record>>,
     pub(super) counts: Ended,
@@ -93,7 +91,7 @@ impl Shared {
         let attempt = Attempt {
             accepted,
             lane,
-            lineage: &pending.lineage,
+            lineage: &pending.record.lineage,
             reducer,
             reducers: &self.reducers,
             grants: &self.config.grants,
@@ -116,24 +114,32 @@ impl Shared {
     }
 
     fn start(&self, pending: &mut Pending) {
+        self.announce_retry(pending);
         pending.attempts += 1;
-        pending.not_before = None;
-        pending.started_at.get_or_insert_with(|| self.config.clock.elapsed());
+        (pending.not_before, pending.is_retry_announced) = (None, false);
+        pending.attempt_began = self.config.clock.elapsed();
+        pending.started_at.get_or_insert(pending.attempt_began);
         let job = &pending.record.accepted.job;
-        if let Some(before) = &pending.failed_before {
-            self.bus.tell(|| {
-                let (job, error) = (job.with_status(JobStatus::Pending), before.error.clone());
-                Event::JobRetry(JobRetryEvent { job, error, retry_count: pending.attempts - 1 })
-            });
-        }
         self.bus.tell(|| {
             let (job, started_at) = (job.with_status(JobStatus::Running), self.config.clock.now());
             Event::JobStarted(JobStartedEvent { job, started_at })
         });
     }
 
-    fn complete(&self, pending: Pending, applied: Applied, ran: Ran) {
+    /// Publishes that a job that failed is queued again, unless that was published already.
+    pub(super) fn announce_retry(&self, pending: &mut Pending) {
+        let Some(before) = pending.failed_before.as_ref().filter(|_| !pending.is_retry_announced) else { return };
+        let job = &pending.record.accepted.job;
+        self.bus.tell(|| {
+            let (job, error) = (job.with_status(JobStatus::Pending), before.error.clone());
+            Event::JobRetry(JobRetryEvent { job, error, retry_count: pending.attempts })
+        });
+        pending.is_retry_announced = true;
+    }
+
+    fn complete(&self, mut pending: Pending, applied: Applied, ran: Ran) {
         let at = self.config.clock.moment();
+        pending.attempt_ended(at);
         let took = pending.time_since_start(at);
         let result = Arc::new(JobResult {
             job: pending.record.accepted.job.with_status(JobStatus::Completed),
@@ -145,12 +151,16 @@ impl Shared {
             error_code: None,
             error_message: None,
         });
+        let children = pending.record.lineage.child(pending.record.job_id());
         let end = End {
             record: pending.record,
             result,
-            lineage: pending.lineage,
-            dispatched: applied.dispatched.into_iter().map(|accepted| Record::new(accepted, at)).collect(),
-            counts: Ended::Succeeded(took),
+            dispatched: applied
+                .dispatched
+                .into_iter()
+                .map(|accepted| Record::new(accepted, children.clone(), at))
+                .collect(),
+            counts: Ended::Succeeded(pending.executed),
             event: EndEvent::Completed,
             at,
         };
@@ -160,6 +170,7 @@ impl Shared {
 
     fn failed(&self, run: &Run, mut pending: Pending, report: Report, ran: Ran) -> Outcome {
         let at = self.config.clock.moment();
+        pending.attempt_ended(at);
         self.roll.end(Ended::Unfinished, at);
         if report.fault.code == JobErrorCode::GracefulAbort {
             // The attempt that was interrupted does not count.
@@ -198,9 +209,8 @@ impl Shared {
                 let end = End {
                     result: failure.result(&pending.record, metadata),
                     record: pending.record,
-                    lineage: pending.lineage,
                     dispatched: Vec::new(),
-                    counts: Ended::Failed(took),
+                    counts: Ended::Failed(pending.executed),
                     event,
                     at,
                 };
@@ -251,9 +261,8 @@ impl Shared {
             event: EndEvent::Failed { error: report.error.clone(), retries: 0 },
             result: unstarted_result(&pending.record, report, at),
             record: pending.record,
-            lineage: pending.lineage,
             dispatched: Vec::new(),
-            counts: Ended::Failed(Duration::ZERO),
+            counts: Ended::FailedUnstarted,
             at,
         };
         self.end_failed(end, vec![failed_attempt]);
@@ -271,11 +280,11 @@ impl Shared {
         let dispatched = end.dispatched.iter().map(|record| {
             record.journal.set_order(committer.next_order());
             record.journal.is_written_now();
-            journaled(record, &end.lineage.child(end.record.job_id()), Vec::new())
+            journaled(record, Vec::new())
         });
         let ended = EndedJob {
             dispatched: dispatched.collect(),
-            journaled: journaled(&end.record, &end.lineage, failed_attempts),
+            journaled: journaled(&end.record, failed_attempts),
             result: end.result.clone(),
             append,
             revision,
@@ -289,8 +298,7 @@ impl Shared {
 
     /// Tells the world how a job ended, now that nothing can undo it.
     pub(super) fn announce(&self, end: End) {
-        let End { record, result, lineage, dispatched, counts, event, at } = end;
-        self.enqueue_dispatched(dispatched, &lineage.child(record.job_id()));
+        let End { record, result, dispatched, counts, event, at } = end;
         self.roll.count(counts, at);
         match event {
             EndEvent::Completed => self
@@ -298,6 +306,8 @@ impl Shared {
                 .tell(|| Event::JobCompleted(JobCompletedEvent { job: result.job.clone(), result: result.clone() })),
             EndEvent::Failed { error, retries } => self.publish_failure(&record, &error, None, retries),
         }
+        // A subscriber hears of a job before it hears of the jobs that it dispatched.
+        self.enqueue_dispatched(dispatched);
         self.resolve(&record, &result, at);
     }
 
@@ -348,18 +358,22 @@ impl Shared {
 }
 
 /// What the journal keeps of a job.
-pub(super) fn journaled(record: &Record, lineage: &Lineage, failed_attempts: Vec<FailedAttempt>) -> JournaledJob {
+pub(super) fn journaled(record: &Record, failed_attempts: Vec<FailedAttempt>) -> JournaledJob {
     JournaledJob {
         order: record.journal.order(),
         accepted: record.accepted.clone(),
         accepted_at: record.journal.accepted_at,
         not_before: None,
-        lineage: lineage.journaled(record.job_id()),
+        lineage: record.lineage.journaled(record.job_id()),
         failed_attempts,
     }
 }
 
 impl Pending {
+    fn attempt_ended(&mut self, at: Moment) {
+        self.executed += at.elapsed.saturating_sub(self.attempt_began);
+    }
+
     fn time_since_start(&self, at: Moment) -> Duration {
         self.started_at.map_or(Duration::ZERO, |started| at.elapsed.saturating_sub(started))
     }

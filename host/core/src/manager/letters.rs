@@ -111,6 +111,7 @@ impl Shared {
             return Err(NotADeadLetter::Overtaken { job_id: job_id.clone(), failed_at, now });
         }
         let document_type = journaled.accepted.document_type.clone();
+        self.block_if_unserved(&mut waiting, &document_type);
         let (told, written) = oneshot::channel();
         let then = Then::Accepted { record: record.clone(), told: Some(told) };
         committer.push(Item { entry: Some(Entry::Retried(journaled)), then }).map_err(|refused| refused.1)?;

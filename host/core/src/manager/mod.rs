@@ -46,9 +46,10 @@ use crate::submission::{Refusal, Submission};
 const WORKER_STACK_BYTES: usize = 4 << 20;
 
 /// How the manager stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
     /// Running jobs are let finish.
+    #[default]
     Graceful,
     /// Running guests are interrupted.
     Interrupt,
@@ -137,10 +138,11 @@ impl JobExecutorManager {
         bus: EventBus,
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::new(config, reducers, store, bus)?);
-        shared.recover()?;
+        // Before the jobs are queued: a model that gets its plugin meanwhile unblocks its lanes.
         let listener: Weak<Shared> = Arc::downgrade(&shared);
         shared.bus.listen(listener.clone());
         shared.reducers.listen(listener);
+        shared.recover()?;
         let writer = match &shared.committer {
             None => None,
             Some(_) => Some(spawn_writer(&shared)?),
@@ -165,6 +167,15 @@ impl JobExecutorManager {
             Phase::Stopping => return Err(StartError::Stopping),
         }
         let pausing = if shared.committer.is_some() { shared.log.store().pausing()? } else { Pausing::Resumed };
+        // A pause outlives its process, and not a stop and start of the same manager: whoever starts
+        // it again wants it to execute, as with a store in memory.
+        let pausing = match pausing {
+            Pausing::Paused if waiting.was_started => {
+                shared.hand_over_pausing(Pausing::Resumed);
+                Pausing::Resumed
+            }
+            other => other,
+        };
         let run = Arc::new(Run::new(&config, shared.config.max_retries));
         // They wait for the lock.
         let workers = spawn_workers(shared, &run).map_err(|error| {
@@ -173,7 +184,7 @@ impl JobExecutorManager {
         })?;
         // Those of an earlier run have ended, or have nothing left to do but that.
         *self.threads() = workers;
-        waiting.workers = run.workers;
+        (waiting.workers, waiting.was_started) = (run.workers, true);
         waiting.interrupt = run.interrupt.clone();
         shared.roll.start(shared.config.clock.elapsed());
         if pausing == Pausing::Paused {
@@ -228,7 +239,8 @@ impl JobExecutorManager {
     }
 
     /// Starts no more jobs from now on. Those that run end in their own time. Where the store
-    /// outlives the process, a later one is paused after its start.
+    /// outlives the process, the first start of a later process's manager comes up paused; a later
+    /// start of this one does not.
     ///
     /// # Errors
     ///
@@ -378,7 +390,7 @@ impl JobExecutorManager {
 
     /// Ends a job that has not started, for good: it fails with `GRACEFUL_ABORT` and the reason
     /// `cancelled`, `JOB_FAILED` is published, and jobs that depend on it fail. Returns its
-    /// result. It counts among neither the processed jobs nor the failed ones.
+    /// result. It counts among the jobs that were processed and failed.
     ///
     /// # Errors
     ///

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicU32;
 
 use super::shared::{Pending, Shared, Waiting};
 use crate::dispatch::Lineage;
-use crate::ids::{JobId, LaneKey};
+use crate::ids::{DocumentType, JobId, LaneKey};
 use crate::journal::{JobRecord, JournaledJob};
-use crate::records::{Dependent, Hold, Record};
+use crate::records::{Hold, Record};
 use crate::report::Report;
 use crate::store::StoreError;
 use crate::time::Moment;
@@ -60,7 +60,7 @@ impl Shared {
         for dependency in &record.accepted.depends_on {
             // One that is forgotten has ended, and if it failed, that was noted.
             if let Ok(known) = self.records.get(dependency, now) {
-                known.hold(Dependent { lane: lane.clone(), hold: again.clone() });
+                known.hold(&lane, &again);
             }
         }
         again
@@ -76,12 +76,17 @@ impl Shared {
         let (lane, document_type) = (journaled.accepted.job.lane(), journaled.accepted.document_type.clone());
         let pending = self.pending_of(journaled, budget, at)?;
         self.records.insert(&pending.record);
-        // Its plugin may be loaded later: until then the job waits, and is not failed for it.
-        if self.reducers.get(&document_type).is_none() {
-            waiting.queue.block(document_type.clone());
-        }
+        self.block_if_unserved(waiting, &document_type);
         waiting.queue.push_beyond(lane, document_type, pending);
         Ok(())
+    }
+
+    /// Lets the jobs of a model wait until it has a plugin: that may be loaded later, and no job of
+    /// the journal is failed for it.
+    pub(super) fn block_if_unserved(&self, waiting: &mut Waiting, document_type: &DocumentType) {
+        if self.reducers.get(document_type).is_none() {
+            waiting.queue.block(document_type.clone());
+        }
     }
 
     /// A job of the journal, ready to be queued.
@@ -94,15 +99,18 @@ impl Shared {
         let JournaledJob { order, accepted, accepted_at, not_before, lineage, failed_attempts } = journaled;
         let lineage = Lineage::recovered(&lineage, &accepted.job.id, budget);
         let hold = self.hold_of(&accepted.depends_on, &accepted.job.lane(), at)?;
-        let record = Record::recovered(accepted, order, accepted_at, at);
-        let mut pending = Pending::new(record, lineage, hold);
+        let record = Record::recovered(accepted, lineage, order, accepted_at, at);
+        let mut pending = Pending::new(record, hold);
         // Without a moment to wait for, the attempts are those of a dead letter that begins anew.
         if let (Some(not_before), Some(last)) = (not_before, failed_attempts.last()) {
             pending.record.start();
             let first = failed_attempts.iter().rev().find(|failed| failed.attempt == 1).unwrap_or(last);
             pending.started_at = Some(at.elapsed.saturating_sub(at.now.since(first.failed_at)));
             pending.attempts = last.attempt;
-            pending.not_before = Some(at.elapsed + not_before.since(at.now));
+            // The time of day may have gone back since, by decades on a machine whose clock has no
+            // battery: the job waits no longer than the delay that was drawn for it.
+            let backoff = not_before.since(at.now).min(not_before.since(last.failed_at));
+            pending.not_before = Some(at.elapsed + backoff);
             pending.failed_before = Some(Report::recovered(last));
         }
         pending.failed_attempts = failed_attempts;
@@ -117,7 +125,7 @@ impl Shared {
         let hold = Arc::new(Hold::default());
         for dependency in depends_on {
             if let Ok(record) = self.records.get(dependency, at.elapsed) {
-                record.hold(Dependent { lane: lane.clone(), hold: hold.clone() });
+                record.hold(lane, &hold);
                 continue;
             }
             match self.log.store().job(dependency)? {

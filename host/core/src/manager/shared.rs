@@ -10,7 +10,6 @@ use super::committer::Committer;
 use super::config::{Defaults, ExecutorConfig};
 use super::doorbell::{Doorbell, Guard};
 use crate::audit::Auditor;
-use crate::dispatch::Lineage;
 use crate::event::{EventBus, JobListener};
 use crate::ids::DocumentType;
 use crate::job::JobExecutorManagerConfig;
@@ -62,6 +61,8 @@ pub(super) struct Waiting {
     pub(super) given_back: Vec<Pending>,
     /// Workers that have not ended.
     pub(super) workers: usize,
+    /// Whether the manager was started before.
+    pub(super) was_started: bool,
     /// Whether the jobs that run while the manager stops are let finish.
     pub(super) graceful: bool,
     /// Interrupts the guests of this run.
@@ -84,11 +85,16 @@ pub(super) struct Run {
 /// A job on its way.
 pub(super) struct Pending {
     pub(super) record: Arc<Record>,
-    pub(super) lineage: Lineage,
     /// Jobs that it depends on.
     pub(super) hold: Option<Arc<Hold>>,
     pub(super) started_at: Option<Duration>,
     pub(super) attempts: u32,
+    /// When the attempt began that runs.
+    pub(super) attempt_began: Duration,
+    /// How long its attempts have run in this process, without the backoff between them.
+    pub(super) executed: Duration,
+    /// Whether `JOB_RETRY` was published for the attempt that comes next.
+    pub(super) is_retry_announced: bool,
     /// When its next attempt may begin, if one failed.
     pub(super) not_before: Option<Duration>,
     pub(super) failed_before: Option<Report>,
@@ -122,6 +128,7 @@ impl Shared {
                 queue: Queue::new(config.limits.queue_depth_max),
                 given_back: Vec::new(),
                 workers: 0,
+                was_started: false,
                 graceful: true,
                 interrupt: Arc::new(AtomicBool::new(false)),
                 stopped: Vec::new(),
@@ -197,13 +204,15 @@ impl Run {
 }
 
 impl Pending {
-    pub(super) fn new(record: Arc<Record>, lineage: Lineage, hold: Option<Arc<Hold>>) -> Self {
+    pub(super) fn new(record: Arc<Record>, hold: Option<Arc<Hold>>) -> Self {
         Self {
             record,
-            lineage,
             hold,
             started_at: None,
             attempts: 0,
+            attempt_began: Duration::ZERO,
+            executed: Duration::ZERO,
+            is_retry_announced: false,
             not_before: None,
             failed_before: None,
             failed_attempts: Vec::new(),

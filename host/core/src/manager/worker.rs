@@ -107,7 +107,12 @@ impl Shared {
             }
             match self.take(waiting) {
                 // Several lanes may have come at once, and one worker was woken.
-                Some(turn) => Look::Found { work: Some(turn), more: self.has_turn(waiting) },
+                // A lane that rests counts as well: this worker was the one that would have woken for
+                // it, and may be busy by then.
+                Some(turn) => {
+                    let more = self.has_turn(waiting) || self.next_wake(waiting).is_some();
+                    Look::Found { work: Some(turn), more }
+                }
                 None => {
                     let wake_after = self.next_wake(waiting).map(|moment| moment.saturating_sub(clock.elapsed()));
                     Look::Nothing { wake_after, look_out: true }
@@ -127,6 +132,11 @@ impl Shared {
 
     fn take(&self, waiting: &mut Waiting) -> Option<Turn<Pending>> {
         let now = self.config.clock.elapsed();
+        for lane in waiting.queue.wake_rested(now) {
+            if let Some(pending) = waiting.queue.first_mut(&lane) {
+                self.announce_retry(pending);
+            }
+        }
         let turn = waiting.queue.take(now, TURN_JOBS, self.may_take(waiting.workers))?;
         self.in_turns.fetch_add(turn.jobs.len(), Ordering::Relaxed);
         Some(turn)

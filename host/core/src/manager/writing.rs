@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::committer::{self, Committer, Item, Then, Written};
 use super::shared::Shared;
 use crate::store::{Entry, Pausing, StoreError};
+use crate::time::Timestamp;
 
 /// How often old results are looked for, to be forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(30);
@@ -14,17 +15,36 @@ const PRUNE_EVERY: Duration = Duration::from_secs(30);
 impl Shared {
     /// Writes until the manager is gone and everything is written.
     pub(super) fn write_until_closed(&self, committer: &Committer) {
-        let mut pruned_at = self.config.clock.elapsed();
-        while let Some(batch) = committer.next_batch(PRUNE_EVERY) {
+        // At once after the start: a process that lives for seconds forgets as well as others.
+        let mut prune_at = Duration::ZERO;
+        loop {
+            let due = prune_at.saturating_sub(self.config.clock.elapsed());
+            let Some(batch) = committer.next_batch(due.min(PRUNE_EVERY)) else { return };
             self.write(committer, batch);
             committer.batch_done();
             self.tell_if_idle(&mut self.lock());
             let now = self.config.clock.moment();
-            if now.elapsed.saturating_sub(pruned_at) >= PRUNE_EVERY && committer.stopped().is_none() {
-                pruned_at = now.elapsed;
-                if let Err(error) = self.log.store().prune(now.now) {
-                    tracing::warn!("old results could not be forgotten: {error}");
-                }
+            if now.elapsed >= prune_at && committer.stopped().is_none() {
+                // A store forgets a bounded number at once, so that batches need not wait for long.
+                let more = self.prune(committer, now.now);
+                prune_at = if more { now.elapsed } else { now.elapsed + PRUNE_EVERY };
+            }
+        }
+    }
+
+    /// Forgets old results. Says whether there may be more of them.
+    fn prune(&self, committer: &Committer, now: Timestamp) -> bool {
+        match guarded("forget old jobs", || self.log.store().prune(now)) {
+            Ok(forgotten) => forgotten > 0,
+            Err(error @ (StoreError::Stopped { .. } | StoreError::Panicked { .. })) => {
+                tracing::error!("the store stopped writing: {error}");
+                self.stop_writing(committer, Vec::new(), error);
+                self.tell_if_idle(&mut self.lock());
+                false
+            }
+            Err(error) => {
+                tracing::warn!("old results could not be forgotten: {error}");
+                false
             }
         }
     }
@@ -51,11 +71,7 @@ impl Shared {
         if entries.is_empty() {
             return Ok(());
         }
-        // A store is the embedder's choice. If it panics, it may have written anything: as if it had
-        // failed, and nobody waits for a thread that is gone.
-        let committed = catch_unwind(AssertUnwindSafe(|| self.log.store().commit(entries)));
-        let panicked = |_| Err(StoreError::Io { doing: "write a batch", problem: "it panicked".to_owned() });
-        committed.unwrap_or_else(panicked)?.into_iter().collect()
+        guarded("write a batch", || self.log.store().commit(entries))?.into_iter().collect()
     }
 
     fn written(&self, entries: &[Entry], thens: Vec<Then>) {
@@ -68,10 +84,7 @@ impl Shared {
         }
         for then in thens {
             match then {
-                Then::Accepted { record, told } => {
-                    self.announce_available(&record.accepted.job);
-                    tell(told, Ok(()));
-                }
+                Then::Accepted { told, .. } => tell(told, Ok(())),
                 Then::Ended(end) => self.announce(*end),
                 Then::Tell(told) => tell(Some(told), Ok(())),
                 Then::Nothing => {}
@@ -132,6 +145,12 @@ impl Shared {
             let _ = committer.push(Item { entry, then: Then::Nothing });
         }
     }
+}
+
+/// Calls a store, which is the embedder's choice. If it panics, it may have written anything: that is
+/// taken for a failure, because nobody must wait for a thread that is gone.
+fn guarded<T>(doing: &'static str, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(StoreError::Panicked { doing }))
 }
 
 fn tell(told: Option<super::committer::Told>, outcome: Result<(), StoreError>) {

@@ -37,19 +37,19 @@ fn a_submission_is_pending_until_the_job_is_on_the_disk() {
 }
 
 #[test]
-fn nothing_but_a_start_is_told_before_the_disk_has_it() {
+fn nothing_but_that_a_job_is_queued_and_starts_is_told_before_the_disk_has_it() {
     let machine = Machine::new();
     let process = machine.boot();
     process.mount.hold();
     let mut result = Wait::new(process.hand_in(&job("d", &[add("a")])).wait());
     process.mount.wait_until_held();
     process.wait_until_started(1);
-    assert_eq!((process.said(), result.look()), (vec!["started a".to_owned()], None));
+    assert_eq!((process.said(), result.look()), (["available in d", "started a"].map(String::from).to_vec(), None));
     assert_eq!(process.manager().get_status().total_jobs_processed, 0);
     process.mount.release();
     assert!(result.wait().success);
     process.wait_until_idle();
-    assert_eq!(process.said(), ["started a", "available in d", "completed a"]);
+    assert_eq!(process.said(), ["available in d", "started a", "completed a"]);
     assert_eq!(process.manager().get_status().total_jobs_succeeded, 1);
 }
 

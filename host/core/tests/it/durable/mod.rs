@@ -2,7 +2,9 @@
 
 mod acceptance;
 mod ahead;
+mod clocks;
 mod disk;
+mod events;
 mod failure;
 mod letters;
 mod machine;

@@ -429,6 +429,7 @@ impl Run {
         }
         self.clients.clear();
         self.process().manager().start(None).expect("it is stopped");
+        self.paused = false;
     }
 
     fn retry(&mut self) {
@@ -489,7 +490,6 @@ impl Run {
         let events = process.events();
         for event in &events[self.seen..] {
             let (id, ended) = match &**event {
-                Event::JobAvailable(event) => (&event.job_id, false),
                 Event::JobRetry(event) => (&event.job.id, false),
                 Event::JobCompleted(event) => (&event.job.id, true),
                 Event::JobFailed(event) => (&event.job.id, false),

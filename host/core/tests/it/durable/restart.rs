@@ -297,17 +297,18 @@ fn a_job_that_was_stopped_has_its_place_and_is_known_however_often_the_manager_s
     let machine = Machine::new();
     let process = machine.boot_with(|config| config.retention.results_max = 1);
     process.manager().pause().expect("it runs");
-    let id = process.accept(&keyed(job("d", &[add("a")]), "k")).job_id;
+    let id = process.accept(&keyed(job("d", &[hold("a")]), "k")).job_id;
     process.manager().stop_blocking(Stop::Graceful);
-    // The result that it was stopped with is forgotten for these.
     process.manager().start(None).expect("it is stopped");
+    // While the only worker is busy, the result that the job was stopped with is forgotten for these.
+    machine.script.wait_until_held("a");
     for name in ["x", "y", "z"] {
         let other = process.accept(&job("e", &[add(name)])).job_id;
         process.manager().cancel(&other).expect("it waits");
     }
     assert_eq!(process.accept(&keyed(job("d", &[add("other")]), "k")).job_id, id);
     let watched = process.watch(&id);
-    process.manager().resume().expect("it is paused");
+    machine.script.release("a");
     assert!(within(watched.wait()).success);
 }
 

@@ -207,7 +207,7 @@ impl Pair {
         assert_eq!(self.host.phase(), model.phase);
         let totals = (status.total_jobs_processed, status.total_jobs_succeeded, status.total_jobs_failed);
         assert_eq!(totals, (model.succeeded + model.failed, model.succeeded, model.failed));
-        let started = matches!(model.phase, Phase::Running | Phase::Paused);
+        let started = model.phase != Phase::Stopped;
         let uptime = started.then(|| Duration::from_millis(model.now_ms - model.started_ms).into());
         assert_eq!((status.is_running, status.uptime), (started, uptime));
         let last_ended = status.last_job_completed_at.map(|moment| moment.ms.unsigned_abs());

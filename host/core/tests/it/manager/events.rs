@@ -235,3 +235,24 @@ fn a_bus_outlives_its_manager() {
     let told: Vec<_> = std::iter::from_fn(|| subscription.try_recv()).collect();
     assert_eq!(told.len(), 2, "the end, and the knock: {told:?}");
 }
+
+#[test]
+fn a_retry_is_told_of_when_the_job_is_queued_again_and_not_when_it_starts() {
+    let host = Host::with(|config| {
+        config.manager.max_concurrency = Some(1);
+        config.manager.retry_base_delay = Some(1_000);
+    });
+    let tickets = ["a", "b"].map(|name| {
+        host.script.fail(name, [broken()]);
+        let ticket = host.accept(&job(name, &[add(name)]));
+        host.wait_until_said(&format!("failed {name}, retry 1 follows"));
+        ticket
+    });
+    host.advance(1_000);
+    assert!(results(tickets).iter().all(|result| result.success));
+    let (said, place) = (host.said(), |sentence: &str| host.said().iter().position(|said| said == sentence));
+    let both_queued = place("retry 1 of a").max(place("retry 1 of b"));
+    let first_again =
+        said.iter().rposition(|said| said == "started a").min(said.iter().rposition(|said| said == "started b"));
+    assert!(both_queued < first_again, "{said:?}");
+}

@@ -75,8 +75,8 @@ impl Model {
         self.jobs[job].end = Some(end);
         let (succeeded, failed) = match end {
             End::Succeeded => (1, 0),
-            End::Rejected | End::Dependency(_) => (0, 1),
-            End::Cancelled | End::GivenBack { .. } => return,
+            End::Rejected | End::Dependency(_) | End::Cancelled => (0, 1),
+            End::GivenBack { .. } => return,
         };
         self.succeeded += succeeded;
         self.failed += failed;

@@ -3,7 +3,7 @@
 use reductor_core::{ExecutorStats, ExecutorStatus, JobErrorCode};
 use serde_json::json;
 
-use super::drive::broken;
+use super::drive::{after, broken};
 use crate::executor::host::{Host, add, hold, job, result, results};
 use crate::executor::scripted::rejected;
 
@@ -77,7 +77,7 @@ fn the_stats_have_all_four_fields() {
 }
 
 #[test]
-fn execution_time_counts_from_first_start_to_end_on_average() {
+fn execution_time_is_that_of_all_attempts_without_the_backoff_between_them() {
     let host = one_worker_that_waits_between_retries();
     host.script.fail("a", [broken()]);
     let repeated = host.accept(&job("d", &[add("a")]));
@@ -89,7 +89,7 @@ fn execution_time_counts_from_first_start_to_end_on_average() {
     host.advance(1_500);
     host.open_gate();
     assert!(result(gate).success);
-    assert_eq!(host.stats().average_execution_time, 1_500.0, "3,000 and 0 and 1,500 ms");
+    assert_eq!(host.stats().average_execution_time, 500.0, "0 (and 3,000 of backoff) and 0 and 1,500 ms");
 }
 
 #[test]
@@ -213,4 +213,21 @@ fn the_counters_are_up_to_date_when_a_watch_resolves() {
         assert_eq!((status.total_jobs_processed, status.active_jobs), (number + 1, 0));
         assert_eq!((status.total_jobs_failed, ended.success), (number / 5 + 1, number % 5 != 0));
     }
+}
+
+#[test]
+fn jobs_that_never_started_do_not_lower_the_average() {
+    let host = Host::with(|config| config.manager.max_concurrency = Some(1));
+    let gate = host.shut_gate();
+    host.script.fail("a", [rejected("NO", "no")]);
+    let fails = host.accept(&job("d", &[add("a")])).job_id;
+    let depends = host.accept(&after(job("e", &[add("b")]), [&fails]));
+    let cancelled = host.accept(&job("f", &[add("c")])).job_id;
+    host.cancel(&cancelled).expect("it waits");
+    host.advance(900);
+    host.open_gate();
+    assert!(result(gate).success && !result(depends).success);
+    let (status, stats) = (host.status(), host.stats());
+    assert_eq!((status.total_jobs_processed, status.total_jobs_failed), (4, 3));
+    assert_eq!(stats.average_execution_time, 450.0, "900 ms and 0: two jobs executed");
 }
