@@ -18,7 +18,7 @@ use crate::plugin::PluginRef;
 use crate::reducer::{Call, DispatchRequest, LiveDocument, Reducer, ScopeState, check_dispatched};
 use crate::registry::Reducers;
 use crate::residents::{Resident, Residents};
-use crate::store::{Append, Head, ScopeHead};
+use crate::store::{Append, DuplicateCheck, Head, ScopeHead};
 use crate::submission::Accepted;
 
 /// What an attempt works with.
@@ -120,6 +120,7 @@ impl Attempt<'_> {
                 expected_revision: resident.head.revision,
                 operations: appended,
                 head: head.clone(),
+                duplicate_check: DuplicateCheck::ByStore,
             };
             if let Err(error) = self.log.append(&new) {
                 self.lineage.release(reserved);

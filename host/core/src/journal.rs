@@ -27,6 +27,18 @@ pub struct JournaledJob {
     pub lineage: JournaledLineage,
     /// The attempts that failed so far, oldest first; the latest [`FAILED_ATTEMPTS_MAX`].
     pub failed_attempts: Vec<FailedAttempt>,
+    /// The first of its dependencies that failed, if one did: the job does not run.
+    pub failed_dependency: Option<FailedDependency>,
+}
+
+/// A job that failed although others depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedDependency {
+    /// The job that failed.
+    pub job_id: JobId,
+    /// Why, in the words of the interface.
+    pub error: JobError,
 }
 
 /// Failed attempts that are kept of a job; later ones take the place of the oldest but the first.
@@ -75,6 +87,18 @@ pub struct EndedJob {
     pub dispatched: Vec<JournaledJob>,
     /// Where its branch stood when it failed; where it stands now, if it completed.
     pub revision: u64,
+    /// How many more jobs the root may lead to after this end. Set by ends that spent of the
+    /// root's budget.
+    pub budget_left: Option<u32>,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobOutcome {
+    /// All that it does is done.
+    Completed,
+    /// It failed for good.
+    Failed,
 }
 
 /// What a store knows of a job.
@@ -111,13 +135,85 @@ pub struct JobRetention {
     pub failed_max: usize,
     /// How old the oldest of those may be.
     pub failed_age_max: Duration,
+    /// How many ended jobs are remembered after their results are gone: how each ended, and its
+    /// idempotency key. A store may drop them in groups, each at most an eighth of this number.
+    pub outcomes_max: usize,
+    /// How old the oldest of those may be.
+    pub outcomes_age_max: Duration,
 }
 
 impl Default for JobRetention {
-    /// 100,000 completed jobs of the last day, 100,000 failed ones of the last 30 days.
+    /// 100,000 completed jobs of the last day, 100,000 failed ones of the last 30 days, and the
+    /// outcomes of 10,000,000 jobs of the last 30 days.
     fn default() -> Self {
         const DAY: Duration = Duration::from_hours(24);
-        Self { completed_max: 100_000, completed_age_max: DAY, failed_max: 100_000, failed_age_max: 30 * DAY }
+        Self {
+            completed_max: 100_000,
+            completed_age_max: DAY,
+            failed_max: 100_000,
+            failed_age_max: 30 * DAY,
+            outcomes_max: 10_000_000,
+            outcomes_age_max: 30 * DAY,
+        }
+    }
+}
+
+/// Jobs that one call of [`OperationStore::prune`](crate::OperationStore::prune) forgets at most:
+/// a few milliseconds of work, so that nobody who writes waits longer for it.
+pub const PRUNE_JOBS_MAX: usize = 4_096;
+
+/// The time by which retention measures age.
+///
+/// A wall clock can jump: to 1970 without a battery, years ahead by a wrong digit. What retention
+/// forgets is gone for good, so that a jump must not make everything old at once. This clock
+/// follows the wall clock by at most [`RetentionClock::STEP_MAX`] in a round of calls that forget,
+/// in both directions; and it is never ahead of the wall clock. With a round every 30 seconds it
+/// catches up with a day of downtime in 12 minutes, and a clock that is 30 days ahead can be set
+/// right for 6 hours before the first dead letter goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionClock {
+    reached: Option<Timestamp>,
+    round: Round,
+}
+
+/// Whether the calls that forget, one after another until nothing is left to forget, are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    Over,
+    UnderWay,
+}
+
+impl RetentionClock {
+    /// How far it moves in a round.
+    pub const STEP_MAX: Duration = Duration::from_hours(1);
+
+    /// A clock that had reached this moment when it was last stored; `None` if it never was.
+    pub fn new(reached: Option<Timestamp>) -> Self {
+        Self { reached, round: Round::Over }
+    }
+
+    /// How far it has come, to be stored with what was forgotten.
+    pub fn reached(&self) -> Option<Timestamp> {
+        self.reached
+    }
+
+    /// The time to measure ages by. A clock that was never stored begins at the end of the newest
+    /// job that ended, because the wall clock may have jumped since.
+    pub fn read(&mut self, wall: Timestamp, newest_end: Option<Timestamp>) -> Timestamp {
+        let start = || newest_end.map_or(wall.ms, |end| end.ms.min(wall.ms));
+        let mut reached = self.reached.map_or_else(start, |reached| reached.ms);
+        if self.round == Round::Over {
+            let step = Self::STEP_MAX.as_millis() as i64;
+            reached = wall.ms.clamp(reached.saturating_sub(step), reached.saturating_add(step));
+        }
+        (self.reached, self.round) = (Some(Timestamp { ms: reached }), Round::UnderWay);
+        Timestamp { ms: reached.min(wall.ms) }
+    }
+
+    /// Takes note of how many jobs were forgotten: with none, the round is over, and the next call
+    /// of [`RetentionClock::read`] moves the clock again.
+    pub fn forgot(&mut self, jobs: u64) {
+        self.round = if jobs == 0 { Round::Over } else { Round::UnderWay };
     }
 }
 
@@ -135,6 +231,15 @@ pub struct JobQuery {
 }
 
 impl JobRecord {
+    /// How it ended, if it did.
+    pub fn outcome(&self) -> Option<JobOutcome> {
+        match self {
+            Self::Unfinished(_) => None,
+            Self::Completed { .. } => Some(JobOutcome::Completed),
+            Self::Failed { .. } => Some(JobOutcome::Failed),
+        }
+    }
+
     /// The job's number in the journal.
     pub fn order(&self) -> u64 {
         match self {
@@ -185,6 +290,11 @@ impl JobQuery {
 }
 
 impl JournaledJob {
+    /// Takes note of a dependency that failed. The first is the one to name.
+    pub fn dependency_failed(&mut self, failed: FailedDependency) {
+        self.failed_dependency.get_or_insert(failed);
+    }
+
     /// Takes note of an attempt that failed.
     pub fn attempt_failed(&mut self, attempt: FailedAttempt, not_before: Option<Timestamp>) {
         keep_attempt(&mut self.failed_attempts, attempt);

@@ -69,6 +69,7 @@ mod limits;
 mod log;
 mod manager;
 mod memory_journal;
+mod memory_outcomes;
 mod memory_store;
 mod native;
 mod plugin;
@@ -105,7 +106,8 @@ pub use ids::{
 };
 pub use job::{Causation, Job, JobExecutionConfig, JobExecutorManagerConfig, JobMetadata, JobResult, JobStatus};
 pub use journal::{
-    EndedJob, FAILED_ATTEMPTS_MAX, FailedAttempt, JobQuery, JobRecord, JobRetention, JournaledJob, JournaledLineage,
+    EndedJob, FAILED_ATTEMPTS_MAX, FailedAttempt, FailedDependency, JobOutcome, JobQuery, JobRecord, JobRetention,
+    JournaledJob, JournaledLineage, PRUNE_JOBS_MAX, RetentionClock,
 };
 pub use json::Json;
 pub use limits::Limits;
@@ -124,8 +126,8 @@ pub use registry::Reducers;
 pub use residents::ResidentBudget;
 pub use roll::{ExecutorStats, ExecutorStatus, Phase};
 pub use store::{
-    Append, Durability, Entry, Head, OperationStore, Pausing, Position, ScopeHead, ScopePosition, StoreError,
-    taken_back,
+    Append, DuplicateCheck, Durability, Entry, Head, OperationStore, Pausing, Position, ScopeHead, ScopePosition,
+    StoreError, taken_back,
 };
 pub use submission::{Accepted, ActionDraft, Refusal, Submission};
 pub use time::{Clock, NotATimestamp, Span, Timestamp, TimestampText};

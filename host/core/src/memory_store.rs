@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::action::{Action, StoredOperation};
 use crate::ids::{ActionId, IdempotencyKey, JobId, LaneKey, Scope};
-use crate::journal::{JobQuery, JobRecord, JobRetention, JournaledJob};
+use crate::journal::{JobOutcome, JobQuery, JobRecord, JobRetention, JournaledJob};
 use crate::memory_journal::MemoryJournal;
-use crate::store::{Append, Durability, Entry, Head, OperationStore, Pausing, Position, StoreError, taken_back};
+use crate::store::{
+    Append, DuplicateCheck, Durability, Entry, Head, OperationStore, Pausing, Position, StoreError, taken_back,
+};
 use crate::time::Timestamp;
 
 /// Keeps every operation in memory.
@@ -123,6 +125,14 @@ impl OperationStore for MemoryStore {
         Ok(self.journal().jobs(query))
     }
 
+    fn outcome(&self, job: &JobId) -> Result<Option<JobOutcome>, StoreError> {
+        Ok(self.journal().outcome(job))
+    }
+
+    fn budget_left(&self, root: &JobId) -> Result<Option<u32>, StoreError> {
+        Ok(self.journal().budget_left(root))
+    }
+
     fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
         Ok(self.journal().job_of_key(key))
     }
@@ -200,6 +210,7 @@ impl Log {
         }
         let mut next_index: Vec<(&Scope, u64)> =
             self.head.scopes.iter().map(|scope| (&scope.state.scope, scope.next_index)).collect();
+        let by_store = append.duplicate_check == DuplicateCheck::ByStore;
         let mut seen = HashMap::with_capacity(append.operations.len());
         for (position, (stored, sequence)) in append.operations.iter().zip(self.head.revision..).enumerate() {
             let action = &stored.operation.action;
@@ -212,11 +223,13 @@ impl Log {
                 Some("its sequence is not the next")
             } else if stored.operation.index != *next {
                 Some("its index is not the next of its scope")
-            } else if self.is_live(
-                action,
-                &append.operations[..=position],
-                seen.insert((&action.scope, &action.id), position),
-            ) {
+            } else if by_store
+                && self.is_live(
+                    action,
+                    &append.operations[..=position],
+                    seen.insert((&action.scope, &action.id), position),
+                )
+            {
                 Some("its action is in the log already")
             } else {
                 None

@@ -13,6 +13,7 @@ use crate::dispatch::Lineage;
 use crate::failure::JobError;
 use crate::ids::{DocumentType, IdempotencyKey, JobId, LaneKey};
 use crate::job::JobResult;
+use crate::journal::FailedDependency;
 use crate::store::StoreError;
 use crate::submission::Accepted;
 use crate::time::{Moment, Timestamp};
@@ -127,13 +128,6 @@ pub(crate) struct Dependent {
 pub(crate) struct Hold {
     left: AtomicUsize,
     failed: OnceLock<FailedDependency>,
-}
-
-/// A job that failed although others depend on it.
-#[derive(Clone, Debug)]
-pub(crate) struct FailedDependency {
-    pub(crate) job_id: JobId,
-    pub(crate) error: JobError,
 }
 
 /// Whether a job may start, as far as others are concerned.

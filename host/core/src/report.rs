@@ -7,8 +7,8 @@ use crate::failure::{ApplyError, AttemptError, GuestFailure, JobError, JobErrorC
 use crate::ids::JobId;
 use crate::job::{Job, JobMetadata};
 use crate::journal::FailedAttempt;
+use crate::journal::FailedDependency;
 use crate::plugin::PluginRef;
-use crate::records::FailedDependency;
 use crate::retry::Fault;
 use crate::store::StoreError;
 use crate::time::Timestamp;

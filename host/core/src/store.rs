@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::action::StoredOperation;
 use crate::ids::{ActionId, DocumentType, IdempotencyKey, JobId, LaneKey, Scope, StateHash};
-use crate::journal::{EndedJob, FailedAttempt, JobQuery, JobRecord, JournaledJob};
+use crate::journal::{EndedJob, FailedAttempt, FailedDependency, JobOutcome, JobQuery, JobRecord, JournaledJob};
 use crate::reducer::ScopeState;
 use crate::time::Timestamp;
 
@@ -90,6 +90,19 @@ pub struct Append {
     pub operations: Vec<StoredOperation>,
     /// Where the branch stands afterwards.
     pub head: Head,
+    /// Who makes sure that no action is in the log already.
+    pub duplicate_check: DuplicateCheck,
+}
+
+/// Who makes sure that an append has no action whose live operation is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuplicateCheck {
+    /// The store looks up every action.
+    ByStore,
+    /// The writer has looked up all of them: at the expected revision no live operation has them,
+    /// and none comes twice in the append. The store believes it, because it appends at no other
+    /// revision.
+    ByWriter,
 }
 
 /// What a store is asked to write, all of a batch or nothing of it.
@@ -109,6 +122,16 @@ pub enum Entry {
         attempt: FailedAttempt,
         /// When the next attempt may begin.
         not_before: Timestamp,
+    },
+    /// A dependency of an unfinished job failed. It is recorded with the unfinished job, so that it
+    /// is known even after the dead letter of the dependency is discarded or pruned.
+    DependencyFailed {
+        /// The unfinished job.
+        job_id: JobId,
+        /// Its number in the journal.
+        order: u64,
+        /// The dependency. The first that was recorded of a job stays.
+        failed: FailedDependency,
     },
     /// A job ended: with the operations that it made and the jobs that it dispatched, or failed
     /// for good.
@@ -333,7 +356,25 @@ pub trait OperationStore: Send + Sync {
     /// [`StoreError`] if the journal cannot be read.
     fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError>;
 
-    /// The job that was accepted with this key, while it is known.
+    /// How a job ended, also long after its result was forgotten: for as long as
+    /// [`JobRetention`](crate::JobRetention) says of outcomes. `None` for a job that has not ended
+    /// or is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    fn outcome(&self, job: &JobId) -> Result<Option<JobOutcome>, StoreError>;
+
+    /// What is left of a root's dispatch budget after the latest end that spent of it. It is
+    /// remembered for at least the last 100,000 ends that spent of any budget.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    fn budget_left(&self, root: &JobId) -> Result<Option<u32>, StoreError>;
+
+    /// The job that was accepted last with this key, while the job is known or its outcome is
+    /// remembered.
     ///
     /// # Errors
     ///
@@ -355,7 +396,10 @@ pub trait OperationStore: Send + Sync {
     fn check_room(&self) -> Result<(), StoreError>;
 
     /// Forgets ended jobs and their results that are older or more than the store was told to
-    /// keep. Returns how many. Called now and then while the host runs.
+    /// keep, at most [`PRUNE_JOBS_MAX`](crate::PRUNE_JOBS_MAX) of them; their outcomes and keys are
+    /// remembered longer. Returns how many results were forgotten: callers call again until that is
+    /// 0. Called now and then while the host runs; ages are measured by a
+    /// [`RetentionClock`](crate::RetentionClock) that follows `now`.
     ///
     /// # Errors
     ///

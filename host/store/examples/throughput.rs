@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use reductor_core::{
-    Accepted, Action, ActionId, ActionType, Append, Branch, DocumentId, DocumentType, EndedJob, Entry, Head, Job,
-    JobId, JobMetadata, JobResult, JobStatus, JournaledJob, JournaledLineage, Json, LaneKey, Operation, OperationStore,
-    PluginRef, Scope, ScopeHead, ScopeState, Span, StoredOperation, Timestamp, TimestampText, operation_id, state_hash,
+    Accepted, Action, ActionId, ActionType, Append, Branch, DocumentId, DocumentType, DuplicateCheck, EndedJob, Entry,
+    Head, Job, JobId, JobMetadata, JobResult, JobStatus, JournaledJob, JournaledLineage, Json, LaneKey, Operation,
+    OperationStore, PluginRef, Scope, ScopeHead, ScopeState, Span, StoredOperation, Timestamp, TimestampText,
+    operation_id, state_hash,
 };
 use reductor_store::{DiskStore, StoreOptions, Sync};
 
@@ -190,6 +191,7 @@ impl Document {
             expected_revision: index,
             operations: vec![stored],
             head: self.head.clone(),
+            duplicate_check: DuplicateCheck::ByStore,
         };
         let job = Job {
             id: JobId::generate(),
@@ -234,10 +236,17 @@ impl Document {
             not_before: None,
             lineage,
             failed_attempts: Vec::new(),
+            failed_dependency: None,
         };
         let revision = self.head.revision;
-        let ended =
-            EndedJob { journaled: journaled.clone(), result, append: Some(append), dispatched: Vec::new(), revision };
+        let ended = EndedJob {
+            journaled: journaled.clone(),
+            result,
+            append: Some(append),
+            dispatched: Vec::new(),
+            revision,
+            budget_left: None,
+        };
         [Entry::Accepted(journaled), Entry::Ended(ended)]
     }
 }

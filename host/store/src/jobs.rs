@@ -199,7 +199,7 @@ impl JobIndex {
 
     /// What is older or more than is to be kept: those that ended first, up to one to keep.
     pub(crate) fn surplus(&self, retention: &JobRetention, now: Timestamp) -> Surplus {
-        let JobRetention { completed_max, completed_age_max, failed_max, failed_age_max } = *retention;
+        let JobRetention { completed_max, completed_age_max, failed_max, failed_age_max, .. } = *retention;
         let completed = self.completed.iter().map(|job| (job.end, job.completed_at_ms));
         let completed = first_to_go(completed, completed_max, completed_age_max, now);
         let mut failed: Vec<_> =

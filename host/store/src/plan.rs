@@ -8,13 +8,13 @@ use std::sync::Arc;
 use fjall::{OwnedWriteBatch, Snapshot};
 use foldhash::fast::RandomState;
 use reductor_core::{
-    ActionId, Append, EndedJob, Entry, Head, JobId, JournaledJob, LaneKey, Operation, Pausing, Scope, StoreError,
-    StoredOperation, taken_back,
+    ActionId, Append, DuplicateCheck, EndedJob, Entry, Head, JobId, JournaledJob, LaneKey, Operation, Pausing, Scope,
+    StoreError, StoredOperation, taken_back,
 };
 
 use crate::codec::{
-    self, CompletedRecord, FailedRecord, LaneName, LaneRecord, LaneText, NameRecord, OperationRecord, PendingRecord,
-    ScopeLast, ScopeRecord, SnapshotRecord, StateRecord,
+    self, CompletedRecord, FailedRecord, JournaledMore, LaneName, LaneRecord, LaneText, NameRecord, OperationRecord,
+    PendingRecord, ScopeLast, ScopeRecord, SnapshotRecord, StateRecord,
 };
 use crate::engine::{Engine, STATE_KEY, get};
 use crate::jobs::{Change, Handles, JobIndex, Place};
@@ -115,6 +115,13 @@ impl<'a> Plan<'a> {
                 }
                 Ok(())
             }
+            Entry::DependencyFailed { job_id: _, order, failed } => {
+                if let Some(mut journaled) = self.unfinished(*order)? {
+                    journaled.to_mut().dependency_failed(failed.clone());
+                    self.pending.insert(*order, Some(journaled));
+                }
+                Ok(())
+            }
             Entry::Ended(ended) => self.end(ended),
             Entry::Snapshot { lane, head } => self.snapshot(lane, head),
             Entry::Pausing(pausing) => {
@@ -179,7 +186,8 @@ impl<'a> Plan<'a> {
             }
             next_index[at].1 += 1;
             let new = &operations[..=position];
-            let (key, earlier) = self.find(lane, plan, number, &action.scope, &action.id, new, &actions)?;
+            let (key, earlier) =
+                self.find(lane, plan, number, &action.scope, &action.id, new, &actions, append.duplicate_check)?;
             if let Some(earlier) = earlier
                 && !self.is_taken_back(lane, plan, number, earlier, new)?
             {
@@ -201,12 +209,13 @@ impl<'a> Plan<'a> {
         action: &ActionId,
         new: &'a [StoredOperation],
         actions: &Map<ActionKey, u64>,
+        check: DuplicateCheck,
     ) -> Result<(ActionKey, Option<u64>), StoreError> {
         let mut key = ActionKey::new(number, scope, action);
         for _ in 0..COLLISIONS_MAX {
             let sequence = match actions.get(&key).or_else(|| self.actions.get(&key)) {
                 Some(sequence) => Some(*sequence),
-                None if plan.before.is_none() => None,
+                None if plan.before.is_none() || check == DuplicateCheck::ByWriter => None,
                 None => stored_sequence(self.ground.engine, self.ground.view, key, lane)?,
             };
             let Some(sequence) = sequence else { return Ok((key, None)) };
@@ -399,7 +408,8 @@ impl<'a> Plan<'a> {
             self.bury(order);
         } else {
             let record = FailedRecord::of(ended, end, self.name_writer);
-            codec::encode_compressed(&record, &mut self.scratch);
+            let more = JournaledMore::of(&ended.journaled);
+            codec::encode_with_more(&record, more.as_ref(), &mut self.scratch);
             self.failed.insert(order, Some(self.scratch.clone()));
             self.changes.push(Change::Failed { order, handles, end, completed_at_ms });
         }
@@ -458,7 +468,8 @@ impl<'a> Plan<'a> {
                 if unplanned.before.is_some() { &unplanned } else { &none }
             }
         };
-        let (_, found) = self.find(lane, plan, number, &action.scope, &action.id, &[], &Map::default())?;
+        let (_, found) =
+            self.find(lane, plan, number, &action.scope, &action.id, &[], &Map::default(), DuplicateCheck::ByStore)?;
         let Some(sequence) = found else { return Ok(None) };
         let stored = self.operation(lane, plan, number, sequence, &[])?;
         Ok(stored.filter(|stored| stored.operation == *operation).map(|stored| stored.sequence))
@@ -549,7 +560,8 @@ impl<'a> Plan<'a> {
             match job {
                 Some(journaled) => {
                     let handles = self.handles(&journaled);
-                    codec::encode_compressed(&PendingRecord::of(&journaled, self.name_writer), &mut self.scratch);
+                    let record = PendingRecord::of(&journaled, self.name_writer);
+                    codec::encode_with_more(&record, JournaledMore::of(&journaled).as_ref(), &mut self.scratch);
                     self.batch.insert(&engine.pending, &key[..], &self.scratch[..]);
                     self.changes.push(Change::Accepted { order, handles });
                 }
@@ -659,7 +671,10 @@ pub(crate) fn pending_job(
     let names = names.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let read = || {
         let fields = codec::open(&value)?;
-        codec::decode::<PendingRecord<'_>>(&fields)?.restore(order, &names)
+        let (record, more): (PendingRecord<'_>, Option<JournaledMore<'_>>) = codec::decode_with_more(&fields)?;
+        let mut journaled = record.restore(order, &names)?;
+        more.iter().try_for_each(|more| more.restore(&mut journaled))?;
+        Ok(journaled)
     };
     read().map(Some).map_err(|bad| corrupt(place(), &bad))
 }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use fjall::{OwnedWriteBatch, PersistMode, Readable as _, Snapshot};
 use reductor_core::{
-    ActionId, Durability, Entry, Head, IdempotencyKey, JobId, JobQuery, JobRecord, JobStatus, JournaledJob, LaneKey,
-    OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
+    ActionId, Durability, Entry, Head, IdempotencyKey, JobId, JobOutcome, JobQuery, JobRecord, JobStatus, JournaledJob,
+    LaneKey, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
 };
 
-use crate::codec::{self, CompletedRecord, FailedRecord, LaneName, LaneText, SnapshotRecord, StateRecord};
+use crate::codec::{
+    self, CompletedRecord, FailedRecord, JournaledMore, LaneName, LaneText, SnapshotRecord, StateRecord,
+};
 use crate::directory::{Acknowledged, Directory, Found};
 use crate::engine::{Engine, get};
 use crate::error::{OpenError, describe, read_error};
@@ -361,8 +363,9 @@ impl Inner {
         let Some(value) = get(view, &self.engine.failed, &order.to_be_bytes(), place)? else { return Ok(None) };
         let read = || {
             let fields = codec::open(&value)?;
-            let record: FailedRecord<'_> = codec::decode(&fields)?;
-            let (journaled, result) = record.restore(order, &self.names())?;
+            let (record, more): (FailedRecord<'_>, Option<JournaledMore<'_>>) = codec::decode_with_more(&fields)?;
+            let (mut journaled, result) = record.restore(order, &self.names())?;
+            more.iter().try_for_each(|more| more.restore(&mut journaled))?;
             Ok(JobRecord::Failed { journaled, result: Arc::new(result), revision: record.revision })
         };
         read().map(Some).map_err(|bad| corrupt(place(), &bad))
@@ -561,6 +564,14 @@ impl OperationStore for DiskStore {
             }
         }
         Ok(found)
+    }
+
+    fn outcome(&self, job: &JobId) -> Result<Option<JobOutcome>, StoreError> {
+        Ok(self.job(job)?.and_then(|record| record.outcome()))
+    }
+
+    fn budget_left(&self, _: &JobId) -> Result<Option<u32>, StoreError> {
+        Ok(None)
     }
 
     fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {

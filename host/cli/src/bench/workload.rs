@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use reductor_host::{
     ActionId, Durability, Entry, EventBus, ExecutorConfig, Head, IdempotencyKey, JobExecutorManager,
-    JobExecutorManagerConfig, JobId, JobQuery, JobRecord, JobResult, JournaledJob, LaneKey, MemoryStore,
+    JobExecutorManagerConfig, JobId, JobOutcome, JobQuery, JobRecord, JobResult, JournaledJob, LaneKey, MemoryStore,
     OperationStore, Pausing, Position, Reducer, Reducers, Retention, Scope, StoreError, StoredOperation, Submission,
     Submitted, Timestamp,
 };
@@ -120,6 +120,14 @@ impl OperationStore for Forgetful {
 
     fn jobs(&self, _: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
         Ok(Vec::new())
+    }
+
+    fn outcome(&self, _: &JobId) -> Result<Option<JobOutcome>, StoreError> {
+        Ok(None)
+    }
+
+    fn budget_left(&self, _: &JobId) -> Result<Option<u32>, StoreError> {
+        Ok(None)
     }
 
     fn job_of_key(&self, _: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {

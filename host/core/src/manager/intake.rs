@@ -342,6 +342,7 @@ impl Shared {
             dispatched: Vec::new(),
             // A branch whose position cannot be read now is one that a retry finds moved.
             revision: self.log.revision(&record.accepted.job.lane()).unwrap_or(u64::MAX),
+            budget_left: None,
         }))
     }
 

@@ -11,9 +11,9 @@ use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobS
 use crate::failure::{ApplyError, AttemptError, HostFault, JobError, JobErrorCode, Reason};
 use crate::ids::LaneKey;
 use crate::job::{JobMetadata, JobResult, JobStatus};
-use crate::journal::{EndedJob, FailedAttempt, JournaledJob, keep_attempt};
+use crate::journal::{EndedJob, FailedAttempt, FailedDependency, JournaledJob, keep_attempt};
 use crate::plugin::PluginRef;
-use crate::records::{FailedDependency, Record};
+use crate::records::Record;
 use crate::reducer::Call;
 use crate::report::Report;
 use crate::residents::Resident;
@@ -288,6 +288,7 @@ impl Shared {
             result: end.result.clone(),
             append,
             revision,
+            budget_left: None,
         };
         let item = Item { entry: Some(Entry::Ended(ended)), then: Then::Ended(Box::new(end)) };
         if let Err(refused) = committer.push(item) {
@@ -366,6 +367,7 @@ pub(super) fn journaled(record: &Record, failed_attempts: Vec<FailedAttempt>) ->
         not_before: None,
         lineage: record.lineage.journaled(record.job_id()),
         failed_attempts,
+        failed_dependency: None,
     }
 }
 

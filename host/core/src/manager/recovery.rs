@@ -96,7 +96,8 @@ impl Shared {
         budget: Option<Arc<AtomicU32>>,
         at: Moment,
     ) -> Result<Pending, StoreError> {
-        let JournaledJob { order, accepted, accepted_at, not_before, lineage, failed_attempts } = journaled;
+        let JournaledJob { order, accepted, accepted_at, not_before, lineage, failed_attempts, failed_dependency: _ } =
+            journaled;
         let lineage = Lineage::recovered(&lineage, &accepted.job.id, budget);
         let hold = self.hold_of(&accepted.depends_on, &accepted.job.lane(), at)?;
         let record = Record::recovered(accepted, lineage, order, accepted_at, at);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bincode::{BorrowDecode, Encode};
 use reductor_core::{
-    Accepted, Action, Causation, DocumentId, EndedJob, FailedAttempt, Frame, IdempotencyKey, Job, JobError,
-    JobErrorCode, JobExecutionConfig, JobId, JobMetadata, JobResult, JobStatus, JournaledJob, JournaledLineage,
-    LaneKey, Operation, OperationId, PanicNote, Reason, Scope, Span, Timestamp,
+    Accepted, Action, Causation, DocumentId, EndedJob, FailedAttempt, FailedDependency, Frame, IdempotencyKey, Job,
+    JobError, JobErrorCode, JobExecutionConfig, JobId, JobMetadata, JobResult, JobStatus, JournaledJob,
+    JournaledLineage, LaneKey, Operation, OperationId, PanicNote, Reason, Scope, Span, Timestamp,
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -45,6 +45,41 @@ pub(crate) struct PendingRecord<'a> {
     lineage_depth: u32,
     budget_left: Option<u32>,
     failed_attempts: Vec<AttemptRecord<'a>>,
+}
+
+/// What follows the record of a journaled job that has it; the records of others end before.
+#[derive(Clone, Debug, Encode, BorrowDecode)]
+pub(crate) struct JournaledMore<'a> {
+    failed_dependency: Option<DependencyRecord<'a>>,
+}
+
+#[derive(Clone, Debug, Encode, BorrowDecode)]
+struct DependencyRecord<'a> {
+    job_id: Id<'a>,
+    error_code: u32,
+    error_message: &'a str,
+}
+
+impl<'a> JournaledMore<'a> {
+    /// `None` for a job that has nothing of it.
+    pub(crate) fn of(journaled: &'a JournaledJob) -> Option<Self> {
+        let failed = journaled.failed_dependency.as_ref()?;
+        let failed_dependency = Some(DependencyRecord {
+            job_id: Id::of(failed.job_id.as_str()),
+            error_code: failed.error.error_code.into(),
+            error_message: &failed.error.error_message,
+        });
+        Some(Self { failed_dependency })
+    }
+
+    pub(crate) fn restore(&self, journaled: &mut JournaledJob) -> Result<(), BadRecord> {
+        let Some(DependencyRecord { job_id, error_code, error_message }) = &self.failed_dependency else {
+            return Ok(());
+        };
+        let error = JobError { error_code: code(*error_code)?, error_message: (*error_message).to_owned() };
+        journaled.failed_dependency = Some(FailedDependency { job_id: job_id.restore(), error });
+        Ok(())
+    }
 }
 
 /// What the record of a completed job begins with. Its key is when it ended among the others.
@@ -207,7 +242,15 @@ struct FrameRecord<'a> {
 
 impl<'a> PendingRecord<'a> {
     pub(crate) fn of(journaled: &'a JournaledJob, names: &mut NameWriter) -> Self {
-        let JournaledJob { order: _, accepted, accepted_at, not_before, lineage, failed_attempts } = journaled;
+        let JournaledJob {
+            order: _,
+            accepted,
+            accepted_at,
+            not_before,
+            lineage,
+            failed_attempts,
+            failed_dependency: _,
+        } = journaled;
         let Accepted { job, document_type, named_type, config, depends_on, idempotency_key, causation } = accepted;
         let Job { id, document_id, scopes, branch, actions, resulting_hash, status } = job;
         Self {
@@ -269,6 +312,7 @@ impl<'a> PendingRecord<'a> {
             not_before: self.not_before_ms.map(|ms| Timestamp { ms }),
             lineage,
             failed_attempts: self.failed_attempts.iter().map(AttemptRecord::restore).collect::<Result<_, _>>()?,
+            failed_dependency: None,
         })
     }
 }

@@ -21,14 +21,17 @@ use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 
 pub(crate) use job::{
-    CompletedHeader, CompletedRecord, FailedHeader, FailedRecord, LaneName, PendingHeader, PendingRecord,
+    CompletedHeader, CompletedRecord, FailedHeader, FailedRecord, JournaledMore, LaneName, PendingHeader, PendingRecord,
 };
 pub(crate) use lane::{LaneRecord, LaneText, NameRecord, ScopeRecord, SnapshotRecord, StateRecord, name_number};
 pub(crate) use operation::{ActionRecord, OperationRecord, ScopeLast};
 pub(crate) use texts::{Hash, Id, Moment, Name, PluginName, PluginText};
 
-/// The version of every record that is written. A later one must still read it.
+/// The version of nearly every record that is written. A later one must still read it.
 pub(crate) const VERSION: u8 = 1;
+
+/// The version of a record with more fields behind those of version 1.
+const VERSION_MORE: u8 = 2;
 
 /// Set in the version byte of a record whose fields are compressed.
 const COMPRESSED: u8 = 0x80;
@@ -46,7 +49,7 @@ pub(crate) enum BadRecord {
     #[error("it is empty")]
     Empty,
     /// A newer host wrote it.
-    #[error("it has version {0}, and this host reads up to {VERSION}")]
+    #[error("it has version {0}, and this host reads up to {VERSION_MORE}")]
     Version(u8),
     /// The fields are not what they must be.
     #[error("{0}")]
@@ -67,19 +70,38 @@ fn config() -> Configuration<LittleEndian, Varint, Limit<RECORD_BYTES_MAX>> {
 pub(crate) fn encode(record: &impl Encode, into: &mut Vec<u8>) {
     into.clear();
     into.push(VERSION);
-    bincode::encode_into_writer(record, Bytes(into), config()).expect("memory takes every record");
+    append(record, into);
 }
 
 /// The same, compressed where that pays.
 pub(crate) fn encode_compressed(record: &impl Encode, into: &mut Vec<u8>) {
     encode(record, into);
+    compress(into);
+}
+
+/// The same, with more fields behind it where there are any.
+pub(crate) fn encode_with_more(record: &impl Encode, more: Option<&impl Encode>, into: &mut Vec<u8>) {
+    encode(record, into);
+    if let Some(more) = more {
+        into[0] = VERSION_MORE;
+        append(more, into);
+    }
+    compress(into);
+}
+
+fn append(record: &impl Encode, into: &mut Vec<u8>) {
+    bincode::encode_into_writer(record, Bytes(into), config()).expect("memory takes every record");
+}
+
+fn compress(into: &mut Vec<u8>) {
     if into.len() < COMPRESS_FROM_BYTES {
         return;
     }
     let compressed = lz4_flex::compress_prepend_size(&into[1..]);
     if compressed.len() + into.len() / 16 < into.len() {
+        let version = into[0];
         into.clear();
-        into.push(VERSION | COMPRESSED);
+        into.push(version | COMPRESSED);
         into.extend_from_slice(&compressed);
     }
 }
@@ -87,7 +109,7 @@ pub(crate) fn encode_compressed(record: &impl Encode, into: &mut Vec<u8>) {
 /// The fields of a record, whichever way it was spelled.
 pub(crate) fn open(record: &[u8]) -> Result<Cow<'_, [u8]>, BadRecord> {
     let (&version, body) = record.split_first().ok_or(BadRecord::Empty)?;
-    if version & !COMPRESSED != VERSION {
+    if !(VERSION..=VERSION_MORE).contains(&(version & !COMPRESSED)) {
         return Err(BadRecord::Version(version & !COMPRESSED));
     }
     if version & COMPRESSED == 0 {
@@ -104,6 +126,16 @@ pub(crate) fn open(record: &[u8]) -> Result<Cow<'_, [u8]>, BadRecord> {
 pub(crate) fn decode<'a, T: BorrowDecode<'a, ()>>(fields: &'a [u8]) -> Result<T, BadRecord> {
     let (record, rest) = decode_first(fields)?;
     if rest.is_empty() { Ok(record) } else { Err(BadRecord::fields(format!("{} bytes are left over", rest.len()))) }
+}
+
+/// Reads the fields of a record, and the ones behind them if there are any.
+pub(crate) fn decode_with_more<'a, T, M>(fields: &'a [u8]) -> Result<(T, Option<M>), BadRecord>
+where
+    T: BorrowDecode<'a, ()>,
+    M: BorrowDecode<'a, ()>,
+{
+    let (record, rest) = decode_first(fields)?;
+    Ok((record, if rest.is_empty() { None } else { Some(decode(rest)?) }))
 }
 
 /// Reads what a record begins with.

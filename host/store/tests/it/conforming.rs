@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use reductor_core::{
-    ActionId, Append, Durability, Entry, Head, IdempotencyKey, JobId, JobQuery, JobRecord, JobRetention, JournaledJob,
-    LaneKey, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
+    ActionId, Append, Durability, Entry, Head, IdempotencyKey, JobId, JobOutcome, JobQuery, JobRecord, JobRetention,
+    JournaledJob, LaneKey, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
 };
 use reductor_store::{DiskStore, StoreOptions, Sync};
 use tempfile::TempDir;
@@ -115,6 +115,14 @@ impl OperationStore for Own {
 
     fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
         self.reading().jobs(query)
+    }
+
+    fn outcome(&self, job: &JobId) -> Result<Option<JobOutcome>, StoreError> {
+        self.reading().outcome(job)
+    }
+
+    fn budget_left(&self, root: &JobId) -> Result<Option<u32>, StoreError> {
+        self.reading().budget_left(root)
     }
 
     fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use reductor_core::{
-    ActionId, Branch, DocumentId, Entry, Head, JobRetention, LaneKey, OperationStore, Scope, ScopeHead, ScopeState,
-    StateHash, StoreError, StoredOperation, TimestampText, state_hash,
+    ActionId, Append, Branch, DocumentId, DuplicateCheck, Entry, Head, JobRetention, LaneKey, OperationStore, Scope,
+    ScopeHead, ScopeState, StateHash, StoreError, StoredOperation, TimestampText, state_hash,
 };
 
 use super::samples::{commit, rich_action};
@@ -115,6 +115,34 @@ pub(crate) fn an_action_that_counts_does_not_come_again<S: OperationStore>(make:
         writer.misfit(&store, again(&writer, "c", skip), "its action is in the log already");
     }
     store.append(again(&writer, "c", 3)).expect("its skip takes y, x and c back");
+}
+
+pub(crate) fn what_the_writer_has_looked_up_is_appended<S: OperationStore>(make: Make<'_, S>) {
+    let store = make(JobRetention::default());
+    let mut writer = Writer::new("d");
+    let looked_up = |append| Append { duplicate_check: DuplicateCheck::ByWriter, ..append };
+    for actions in [&[("document", "create"), ("global", "a")][..], &[("global", "b"), ("local", "a")]] {
+        let append = looked_up(writer.next(actions));
+        store.append(append.clone()).expect("an append that fits");
+        writer.head = append.head.clone();
+        for stored in &append.operations {
+            let action = &stored.operation.action;
+            assert_eq!(find(&store, &writer.lane, action.scope.as_str(), action.id.as_str()).as_ref(), Some(stored));
+        }
+    }
+    // By the skip of the new one: as a rebase that has looked for what it takes back.
+    let mut append = looked_up(writer.next(&[("global", "b")]));
+    append.operations[0].operation.skip = 1;
+    store.append(append.clone()).expect("b was taken back");
+    writer.head = append.head.clone();
+    assert_eq!(find(&store, &writer.lane, "global", "b").as_ref(), append.operations.first());
+    // All else is checked as ever, the actions of others too.
+    let behind = Append { expected_revision: 2, ..looked_up(writer.next(&[("global", "x")])) };
+    assert!(matches!(store.append(behind), Err(StoreError::RevisionConflict { expected: 2, found: 5, .. })));
+    let mut gap = looked_up(writer.next(&[("global", "x")]));
+    gap.operations[0].operation.index += 1;
+    writer.misfit(&store, gap, "its index is not the next of its scope");
+    writer.misfit(&store, writer.next(&[("local", "a")]), "its action is in the log already");
 }
 
 pub(crate) fn lanes_are_listed_in_the_order_of_their_keys<S: OperationStore>(make: Make<'_, S>) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reductor_core::{
-    EndedJob, Entry, IdempotencyKey, JobId, JobQuery, JobRecord, JobRetention, JobStatus, JournaledJob, OperationStore,
-    Pausing, Timestamp,
+    EndedJob, Entry, FailedDependency, IdempotencyKey, JobError, JobErrorCode, JobId, JobOutcome, JobQuery, JobRecord,
+    JobRetention, JobStatus, JournaledJob, OperationStore, PRUNE_JOBS_MAX, Pausing, RetentionClock, Timestamp,
 };
 
 use super::samples::{accepted, commit, completed, failed, failed_attempt, rich_accepted, rich_action};
@@ -20,6 +20,16 @@ fn listed(store: &dyn OperationStore, query: JobQuery) -> Vec<u64> {
 }
 
 const ALL: JobQuery = JobQuery { status: None, document: None, after: 0, limit: usize::MAX };
+
+/// Forgets all that is to be forgotten at this moment. Returns how many jobs those are.
+fn prune(store: &dyn OperationStore, ms: i64) -> u64 {
+    let calls = || store.prune(Timestamp { ms }).expect("it prunes");
+    std::iter::repeat_with(calls).take_while(|forgotten| *forgotten > 0).sum()
+}
+
+fn outcome(store: &dyn OperationStore, journaled: &JournaledJob) -> Option<JobOutcome> {
+    store.outcome(&journaled.accepted.job.id).expect("a readable journal")
+}
 
 /// Jobs with these numbers, of a document each.
 fn jobs<const N: usize>(orders: [u64; N]) -> [JournaledJob; N] {
@@ -231,7 +241,7 @@ pub(crate) fn a_job_can_be_accepted_and_end_in_one_batch<S: OperationStore>(make
 }
 
 pub(crate) fn a_job_is_found_by_its_key_while_it_is_known<S: OperationStore>(make: Make<'_, S>) {
-    let store = make(JobRetention { failed_max: 0, ..JobRetention::default() });
+    let store = make(JobRetention { failed_max: 0, outcomes_max: 0, ..JobRetention::default() });
     let lane = Writer::new("d").lane;
     let found = |job: &JournaledJob| {
         let key = job.accepted.idempotency_key.as_ref().expect("it has one");
@@ -243,7 +253,7 @@ pub(crate) fn a_job_is_found_by_its_key_while_it_is_known<S: OperationStore>(mak
     assert_eq!([&all[0], &all[1], &all[2]].map(found), ids);
     commit(&store, &[Entry::Ended(completed(all[0].clone(), Vec::new(), None)), Entry::Ended(failed(all[1].clone()))]);
     assert_eq!([&all[0], &all[1], &all[2]].map(found), ids);
-    assert_eq!(store.prune(Timestamp { ms: 6_000 }).expect("it prunes"), 1);
+    assert_eq!(prune(&store, 6_000), 1);
     assert_eq!([&all[0], &all[1], &all[2]].map(found), [ids[0].clone(), None, ids[2].clone()]);
 }
 
@@ -280,7 +290,7 @@ pub(crate) fn the_last_number_never_goes_back<S: OperationStore>(make: Make<'_, 
     assert_eq!(last(), 7);
     commit(&store, &[Entry::Ended(completed(third, Vec::new(), None)), Entry::Ended(failed(fourth))]);
     assert_eq!(last(), 40);
-    assert_eq!(store.prune(Timestamp { ms: 0 }).expect("it prunes"), 2);
+    assert_eq!(prune(&store, 0), 2);
     assert_eq!(listed(&store, ALL), [3, 7]);
     assert_eq!(last(), 40);
 }
@@ -304,7 +314,7 @@ pub(crate) fn completed_jobs_are_pruned_by_number_and_age<S: OperationStore>(mak
     for (job, ms) in all[..5].iter().zip([100, 200, 300, 400, 500]) {
         commit(&store, &[at(completed(job.clone(), Vec::new(), None), ms)]);
     }
-    let prune = |ms| store.prune(Timestamp { ms }).expect("it prunes");
+    let prune = |ms| prune(&store, ms);
     // Those that ended first go, whatever their numbers.
     assert_eq!((prune(500), listed(&store, ALL)), (2, vec![1, 2, 3, 6, 9]));
     assert_eq!((prune(1_300), listed(&store, ALL)), (0, vec![1, 2, 3, 6, 9]));
@@ -325,12 +335,164 @@ pub(crate) fn dead_letters_are_pruned_by_number_and_age<S: OperationStore>(make:
             &[at(failed(job.clone()), ms), at(completed(jobs([10 + job.order])[0].clone(), Vec::new(), None), ms)],
         );
     }
-    let prune = |ms| store.prune(Timestamp { ms }).expect("it prunes");
+    let prune = |ms| prune(&store, ms);
     let failed = || listed(&store, JobQuery { status: Some(JobStatus::Failed), ..ALL });
     assert_eq!((prune(500), failed()), (2, vec![1, 2, 3]));
     assert_eq!((prune(1_401), failed()), (2, vec![1]));
     assert_eq!(prune(1_401), 0);
     assert_eq!(listed(&store, ALL), [1, 11, 12, 13, 14, 15]);
+}
+
+pub(crate) fn a_prune_forgets_a_bounded_number_of_jobs<S: OperationStore>(make: Make<'_, S>) {
+    const JOBS: u64 = 2 * PRUNE_JOBS_MAX as u64 + 10;
+    let store = make(JobRetention { completed_max: 5, failed_max: 5, ..JobRetention::default() });
+    let lane = Writer::new("d").lane;
+    let end = |order: u64| {
+        let journaled = accepted(order, &lane, Vec::new());
+        let ended = if order % 2 == 0 { failed(journaled) } else { completed(journaled, Vec::new(), None) };
+        at(ended, order as i64)
+    };
+    let ended: Vec<_> = (1..=JOBS).map(end).collect();
+    ended.chunks(2_000).for_each(|batch| commit(&store, batch));
+    let mut left = JOBS;
+    while left > 10 {
+        let forgotten = store.prune(Timestamp { ms: JOBS as i64 }).expect("it prunes");
+        assert!((1..=PRUNE_JOBS_MAX as u64).contains(&forgotten), "{forgotten} of {left}");
+        left -= forgotten;
+    }
+    assert_eq!(store.prune(Timestamp { ms: JOBS as i64 }).expect("it prunes"), 0);
+    assert_eq!(listed(&store, ALL), (JOBS - 9..=JOBS).collect::<Vec<_>>());
+}
+
+pub(crate) fn a_wall_clock_that_jumps_forward_forgets_nothing_at_once<S: OperationStore>(make: Make<'_, S>) {
+    const HOUR: i64 = 3_600_000;
+    const DAY: i64 = 24 * HOUR;
+    let store = make(JobRetention::default());
+    let [first, second, newer] = jobs([1, 2, 3]);
+    commit(&store, &[at(completed(first, Vec::new(), None), 0), at(failed(second), 0)]);
+    assert_eq!(prune(&store, HOUR), 0);
+    // Ten rounds with a clock that is far ahead, and then it is set right.
+    (0..10).for_each(|_| assert_eq!(prune(&store, 400 * DAY), 0));
+    commit(&store, &[at(completed(newer, Vec::new(), None), 2 * HOUR)]);
+    assert_eq!(prune(&store, 2 * HOUR), 0);
+    assert_eq!(listed(&store, ALL), [1, 2, 3]);
+    // Time goes by: the clock follows, some hours a round.
+    let pass = |days: i64| (0..24 * days).map(|_| prune(&store, days * DAY)).sum::<u64>();
+    assert_eq!((pass(2), listed(&store, ALL)), (2, vec![2]));
+    assert_eq!((pass(29), listed(&store, ALL)), (0, vec![2]));
+    assert_eq!((pass(31), listed(&store, ALL)), (1, vec![]));
+    assert!(RetentionClock::STEP_MAX <= Duration::from_hours(1));
+}
+
+pub(crate) fn the_outcome_of_a_job_outlives_its_result<S: OperationStore>(make: Make<'_, S>) {
+    let store = make(JobRetention { completed_max: 0, failed_max: 0, ..JobRetention::default() });
+    let lane = Writer::new("d").lane;
+    let all = [1, 2, 3, 4].map(|order| rich_accepted(order, &lane));
+    let id = |job: &JournaledJob| Some(job.accepted.job.id.clone());
+    let of_key = |job: &JournaledJob| {
+        store.job_of_key(job.accepted.idempotency_key.as_ref().expect("it has one")).expect("a readable journal")
+    };
+    commit(&store, &all.clone().map(Entry::Accepted));
+    assert_eq!(all.each_ref().map(|job| outcome(&store, job)), [None; 4]);
+    let discarded = Entry::Discarded(all[2].accepted.job.id.clone());
+    let ended = |job: &JournaledJob| Entry::Ended(completed(job.clone(), Vec::new(), None));
+    commit(&store, &[ended(&all[0]), Entry::Ended(failed(all[1].clone())), Entry::Ended(failed(all[2].clone()))]);
+    let expected = [Some(JobOutcome::Completed), Some(JobOutcome::Failed), Some(JobOutcome::Failed), None];
+    assert_eq!(all.each_ref().map(|job| outcome(&store, job)), expected);
+    commit(&store, &[discarded]);
+    assert_eq!(all.each_ref().map(|job| outcome(&store, job)), expected);
+    assert_eq!(prune(&store, 10_000), 2);
+    assert_eq!(
+        all.each_ref().map(|known| job(&store, known)).map(|known| known.is_some()),
+        [false, false, false, true]
+    );
+    assert_eq!(all.each_ref().map(|job| outcome(&store, job)), expected);
+    assert_eq!(all.each_ref().map(of_key), all.each_ref().map(id));
+    // A key that is used again is that of the newer job, and so is the outcome of an id.
+    let mut again = rich_accepted(5, &lane);
+    again.accepted.idempotency_key = all[0].accepted.idempotency_key.clone();
+    let mut failing = all[0].clone();
+    (failing.order, failing.accepted.idempotency_key) = (6, None);
+    commit(&store, &[Entry::Accepted(again.clone()), Entry::Accepted(failing.clone())]);
+    assert_eq!((of_key(&all[0]), outcome(&store, &all[0])), (id(&again), None));
+    commit(&store, &[ended(&again), Entry::Ended(failed(failing))]);
+    assert_eq!(prune(&store, 10_000), 2);
+    assert_eq!((of_key(&all[0]), outcome(&store, &all[0])), (id(&again), Some(JobOutcome::Failed)));
+    assert_eq!(outcome(&store, &accepted(9, &lane, Vec::new())), None);
+}
+
+pub(crate) fn outcomes_are_forgotten_by_number_and_age<S: OperationStore>(make: Make<'_, S>) {
+    let outcomes_age_max = Duration::from_millis(100_000);
+    let retention =
+        JobRetention { completed_max: 0, failed_max: 0, outcomes_max: 16, outcomes_age_max, ..JobRetention::default() };
+    let store = make(retention);
+    let lane = Writer::new("d").lane;
+    let all: Vec<_> = (1..=60).map(|order| rich_accepted(order, &lane)).collect();
+    let remembered = |jobs: &[JournaledJob]| {
+        let count = jobs.iter().filter(|job| outcome(&store, job).is_some()).count();
+        let key = |job: &&JournaledJob| job.accepted.idempotency_key.clone().expect("it has one");
+        let keys = jobs.iter().filter(|job| store.job_of_key(&key(job)).expect("readable").is_some()).count();
+        assert_eq!(count, keys);
+        count
+    };
+    for (job, ms) in all.iter().zip(1_000..) {
+        commit(&store, &[at(completed(job.clone(), Vec::new(), None), ms)]);
+        assert_eq!(prune(&store, ms), 1);
+    }
+    let count = remembered(&all);
+    assert!((14..=16).contains(&count), "{count} of the last are remembered");
+    assert_eq!(remembered(&all[60 - count..]), count, "the last are");
+    assert_eq!((prune(&store, 100_000), remembered(&all)), (0, count));
+    assert_eq!((prune(&store, 120_000), remembered(&all)), (0, 0));
+}
+
+pub(crate) fn a_failed_dependency_is_recorded_with_the_job<S: OperationStore>(make: Make<'_, S>) {
+    let store = make(JobRetention::default());
+    let lane = Writer::new("d").lane;
+    let [mut first, mut second, third] = [1, 2, 3].map(|order| rich_accepted(order, &lane));
+    let failed_by = |name: &str| {
+        let error = JobError { error_code: JobErrorCode::IoError, error_message: format!("{name} failed") };
+        FailedDependency { job_id: JobId::from(name), error }
+    };
+    let entry = |job: &JournaledJob, failed: &FailedDependency| Entry::DependencyFailed {
+        job_id: job.accepted.job.id.clone(),
+        order: job.order,
+        failed: failed.clone(),
+    };
+    commit(&store, &[Entry::Accepted(first.clone()), Entry::Accepted(third.clone())]);
+    // Of a job in the journal, of one in the same batch, and of one that is not there.
+    let (a, b) = (failed_by("a"), failed_by("b"));
+    commit(&store, &[entry(&first, &a), Entry::Accepted(second.clone()), entry(&second, &b)]);
+    commit(&store, &[entry(&first, &b), entry(&accepted(9, &lane, Vec::new()), &a)]);
+    first.failed_dependency = Some(a);
+    second.failed_dependency = Some(b);
+    assert_eq!(store.unfinished().expect("readable"), [first.clone(), second.clone(), third]);
+    let ended = failed(first);
+    commit(&store, &[Entry::Ended(ended.clone())]);
+    let EndedJob { journaled, result, revision, .. } = ended;
+    assert_eq!(job(&store, &journaled.clone()), Some(JobRecord::Failed { journaled, result, revision }));
+}
+
+pub(crate) fn what_is_left_of_a_budget_is_what_the_latest_end_said<S: OperationStore>(make: Make<'_, S>) {
+    let store = make(JobRetention::default());
+    let all = jobs([1, 2, 3, 4]);
+    let root = |job: &JournaledJob| job.lineage.root.clone();
+    let spends = |job: &JournaledJob, root: &JobId, left| {
+        let mut ended = completed(job.clone(), Vec::new(), None);
+        ended.journaled.lineage.root = root.clone();
+        ended.budget_left = left;
+        Entry::Ended(ended)
+    };
+    let left = |root: &JobId| store.budget_left(root).expect("readable");
+    let (one, other) = (root(&all[0]), root(&all[1]));
+    assert_eq!((left(&one), left(&other)), (None, None));
+    commit(&store, &[spends(&all[0], &one, Some(5)), spends(&all[2], &one, Some(3)), spends(&all[1], &other, Some(9))]);
+    assert_eq!((left(&one), left(&other)), (Some(3), Some(9)));
+    commit(&store, &[spends(&all[3], &one, None)]);
+    assert_eq!(left(&one), Some(3));
+    let again = jobs([5]);
+    commit(&store, &[spends(&again[0], &one, Some(0))]);
+    assert_eq!((left(&one), left(&other), left(&root(&again[0]))), (Some(0), Some(9), None));
 }
 
 pub(crate) fn there_is_room<S: OperationStore>(make: Make<'_, S>) {

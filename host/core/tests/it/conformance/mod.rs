@@ -12,9 +12,9 @@ pub(crate) mod samples;
 use std::sync::{Arc, Barrier};
 
 use reductor_core::{
-    Action, ActionId, ActionType, Append, Branch, DocumentId, DocumentType, Head, Json, LaneKey, Operation,
-    OperationStore, PluginRef, Position, Scope, ScopeHead, ScopeState, StoreError, StoredOperation, Timestamp,
-    TimestampText, operation_id, state_hash,
+    Action, ActionId, ActionType, Append, Branch, DocumentId, DocumentType, DuplicateCheck, Head, Json, LaneKey,
+    Operation, OperationStore, PluginRef, Position, Scope, ScopeHead, ScopeState, StoreError, StoredOperation,
+    Timestamp, TimestampText, operation_id, state_hash,
 };
 
 /// A branch as its writer knows it: makes appends that fit, for tests to spoil.
@@ -33,7 +33,13 @@ impl Writer {
     pub(crate) fn next(&self, actions: &[(&str, &str)]) -> Append {
         let mut head = self.head.clone();
         let operations = actions.iter().map(|(scope, id)| record(&self.lane, &mut head, scope, id)).collect();
-        Append { lane: self.lane.clone(), expected_revision: self.head.revision, operations, head }
+        Append {
+            lane: self.lane.clone(),
+            expected_revision: self.head.revision,
+            operations,
+            head,
+            duplicate_check: DuplicateCheck::ByStore,
+        }
     }
 
     /// Makes and appends it, and goes on from there.
@@ -288,6 +294,7 @@ macro_rules! conformance_tests {
                 an_action_comes_again_after_it_was_taken_back,
                 an_action_that_counts_does_not_come_again,
                 lanes_are_listed_in_the_order_of_their_keys,
+                what_the_writer_has_looked_up_is_appended,
                 a_snapshot_is_the_newest_that_is_not_later,
                 a_snapshot_of_what_is_not_there_is_refused,
                 a_long_history_can_be_read_from_anywhere,
@@ -322,6 +329,12 @@ macro_rules! conformance_tests {
                 pausing_is_kept,
                 completed_jobs_are_pruned_by_number_and_age,
                 dead_letters_are_pruned_by_number_and_age,
+                a_prune_forgets_a_bounded_number_of_jobs,
+                a_wall_clock_that_jumps_forward_forgets_nothing_at_once,
+                the_outcome_of_a_job_outlives_its_result,
+                outcomes_are_forgotten_by_number_and_age,
+                a_failed_dependency_is_recorded_with_the_job,
+                what_is_left_of_a_budget_is_what_the_latest_end_said,
                 there_is_room,
             }
         }

@@ -56,7 +56,15 @@ pub(crate) fn accepted(order: u64, lane: &LaneKey, actions: Vec<Action>) -> Jour
     };
     let lineage = JournaledLineage { root: id, depth: 0, budget_left: None };
     let accepted_at = Timestamp { ms: 1_000 + order as i64 };
-    JournaledJob { order, accepted, accepted_at, not_before: None, lineage, failed_attempts: Vec::new() }
+    JournaledJob {
+        order,
+        accepted,
+        accepted_at,
+        not_before: None,
+        lineage,
+        failed_attempts: Vec::new(),
+        failed_dependency: None,
+    }
 }
 
 /// A job with something in every field.
@@ -113,7 +121,7 @@ pub(crate) fn completed(journaled: JournaledJob, operations: Vec<Operation>, app
         error_message: None,
     };
     let revision = append.as_ref().map_or(0, |append| append.head.revision);
-    EndedJob { journaled, result: Arc::new(result), append, dispatched: Vec::new(), revision }
+    EndedJob { journaled, result: Arc::new(result), append, dispatched: Vec::new(), revision, budget_left: None }
 }
 
 fn divergence() -> Divergence {
@@ -156,7 +164,14 @@ pub(crate) fn failed(journaled: JournaledJob) -> EndedJob {
         error_code: Some(JobErrorCode::LibraryError),
         error_message: Some("it failed".to_owned()),
     };
-    EndedJob { journaled, result: Arc::new(result), append: None, dispatched: Vec::new(), revision: 4 }
+    EndedJob {
+        journaled,
+        result: Arc::new(result),
+        append: None,
+        dispatched: Vec::new(),
+        revision: 4,
+        budget_left: None,
+    }
 }
 
 /// Commits a batch of which no entry is refused.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reductor_core::{
-    ActionId, Durability, Entry, Head, IdempotencyKey, JobId, JobQuery, JobRecord, JobStatus, JournaledJob, LaneKey,
-    MemoryStore, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
+    ActionId, Durability, Entry, Head, IdempotencyKey, JobId, JobOutcome, JobQuery, JobRecord, JobStatus, JournaledJob,
+    LaneKey, MemoryStore, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
 };
 
 use crate::executor::host::BOUND;
@@ -126,6 +126,9 @@ impl Disk {
                 }
                 kept.snapshots.entry(lane.clone()).or_default().push(head.clone());
             }
+            Entry::DependencyFailed { job_id, .. } => {
+                assert_eq!(status(job_id), Some(JobStatus::Pending), "{entry:?}");
+            }
             Entry::Append(_) | Entry::Pausing(_) => {}
         }
         self.inner.commit(std::slice::from_ref(entry))?.remove(0)
@@ -142,6 +145,7 @@ impl Disk {
             Entry::Append(append) => format!("append {}", append.lane.document),
             Entry::Accepted(journaled) => format!("accepted {}", name(journaled)),
             Entry::AttemptFailed { job_id, attempt, .. } => format!("attempt {} of {}", attempt.attempt, of_id(job_id)),
+            Entry::DependencyFailed { job_id, .. } => format!("dependency of {} failed", of_id(job_id)),
             Entry::Ended(ended) if ended.result.success => format!("completed {}", name(&ended.journaled)),
             Entry::Ended(ended) => format!("failed {}", name(&ended.journaled)),
             Entry::Snapshot { lane, head } => format!("snapshot {} {}", lane.document, head.revision),
@@ -299,6 +303,14 @@ impl OperationStore for Mount {
 
     fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
         self.readable()?.jobs(query)
+    }
+
+    fn outcome(&self, job: &JobId) -> Result<Option<JobOutcome>, StoreError> {
+        self.readable()?.outcome(job)
+    }
+
+    fn budget_left(&self, root: &JobId) -> Result<Option<u32>, StoreError> {
+        self.readable()?.budget_left(root)
     }
 
     fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {

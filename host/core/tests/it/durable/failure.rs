@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use reductor_core::{
-    ActionId, HistoryError, JobErrorCode, JobStatus, NotADeadLetter, NotCancelled, NotWatched, Operation,
-    OperationStore as _, Reason, Refusal, StoreError, StoredOperation,
+    ActionId, DuplicateCheck, HistoryError, JobErrorCode, JobStatus, NotADeadLetter, NotCancelled, NotWatched,
+    Operation, OperationStore as _, Reason, Refusal, StoreError, StoredOperation,
 };
 
 use super::disk::Fate;
@@ -243,7 +243,13 @@ fn tamper(machine: &Machine) {
     let stored = StoredOperation { operation, sequence: 2, plugin: newest.plugin };
     let mut head = (*head).clone();
     head.revision += 1;
-    let append = reductor_core::Append { lane, expected_revision: 2, operations: vec![stored], head };
+    let append = reductor_core::Append {
+        lane,
+        expected_revision: 2,
+        operations: vec![stored],
+        head,
+        duplicate_check: DuplicateCheck::ByStore,
+    };
     disk.append(append).expect("it fits the log");
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use reductor_core::{Append, Head, JobErrorCode, OperationStore as _, Refusal, Scope};
+use reductor_core::{Append, DuplicateCheck, Head, JobErrorCode, OperationStore as _, Refusal, Scope};
 use serde_json::json;
 
 use super::host::{Host, MODEL, OTHER_MODEL, add, hold, job, job_of, lane, result, untyped_job};
@@ -101,7 +101,13 @@ fn a_document_that_somebody_else_created_meanwhile_keeps_its_model() {
     elsewhere.succeed(&job_of(OTHER_MODEL, "d", &[add("b")]));
     let stored = elsewhere.operations("d");
     let head = elsewhere.store.snapshot(&lane("d"), u64::MAX).expect("readable").expect("created");
-    let append = Append { lane: lane("d"), expected_revision: 0, operations: stored, head: Head::clone(&head) };
+    let append = Append {
+        lane: lane("d"),
+        expected_revision: 0,
+        operations: stored,
+        head: Head::clone(&head),
+        duplicate_check: DuplicateCheck::ByStore,
+    };
     host.store.append(append).expect("the log of the host has no such document");
     host.script.release("h");
     let result = result(ticket);

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use reductor_core::{
-    ActionId, Append, Durability, Entry, Head, IdempotencyKey, JobId, JobQuery, JobRecord, JournaledJob, LaneKey,
-    MemoryStore, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
+    ActionId, Append, Durability, Entry, Head, IdempotencyKey, JobId, JobOutcome, JobQuery, JobRecord, JournaledJob,
+    LaneKey, MemoryStore, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
 };
 
 /// A memory store with two levers.
@@ -90,6 +90,14 @@ impl OperationStore for LeveredStore {
 
     fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
         self.inner.jobs(query)
+    }
+
+    fn outcome(&self, job: &JobId) -> Result<Option<JobOutcome>, StoreError> {
+        self.inner.outcome(job)
+    }
+
+    fn budget_left(&self, root: &JobId) -> Result<Option<u32>, StoreError> {
+        self.inner.budget_left(root)
     }
 
     fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
