@@ -33,6 +33,16 @@ pub(crate) struct Attempt<'a> {
     pub(crate) log: &'a Log,
     pub(crate) residents: &'a Residents,
     pub(crate) auditor: &'a Auditor,
+    pub(crate) places: &'a dyn QueuePlaces,
+}
+
+/// Where an attempt takes places in the queue for the jobs that it dispatches.
+pub(crate) trait QueuePlaces {
+    /// Takes places, if there are so many.
+    fn reserve(&self, count: usize) -> Result<(), HostFault>;
+
+    /// Gives them back.
+    fn release(&self, count: usize);
 }
 
 /// A job that was applied. Where the log takes appends at once, it is committed; else it is when
@@ -113,6 +123,12 @@ impl Attempt<'_> {
         let (job, reserved) = (&self.accepted.job, dispatched.len());
         let failed = |error| AttemptError::Apply { action: job.actions.len().checked_sub(1), error };
         self.lineage.reserve(reserved, limits).map_err(failed)?;
+        if reserved > 0
+            && let Err(full) = self.places.reserve(reserved)
+        {
+            self.lineage.release(reserved);
+            return Err(failed(full.into()));
+        }
         let mut append = None;
         if !appended.is_empty() {
             let new = Append {
@@ -124,6 +140,7 @@ impl Attempt<'_> {
             };
             if let Err(error) = self.log.append(&new) {
                 self.lineage.release(reserved);
+                self.places.release(reserved);
                 return Err(AttemptError::Store(error));
             }
             resident.head = head;

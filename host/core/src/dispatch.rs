@@ -1,7 +1,8 @@
 //! Turns what a reducer asked for into jobs of their own.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::action::{Action, Operation};
 use crate::failure::{ApplyError, GuestFailure, HostFault, Reason};
@@ -15,6 +16,7 @@ use crate::log::Log;
 use crate::plugin::Manifest;
 use crate::reducer::{DispatchRequest, Reducer};
 use crate::registry::Reducers;
+use crate::store::{OperationStore, Position, StoreError};
 use crate::submission::Accepted;
 
 /// Where a job stands among the jobs that follow from one another by dispatch.
@@ -45,7 +47,7 @@ impl Lineage {
         JournaledLineage {
             root: self.root.as_ref().unwrap_or(job).clone(),
             depth: self.depth,
-            budget_left: self.budget.get().map(|budget| budget.load(Ordering::Relaxed)),
+            budget_left: self.budget_left(),
         }
     }
 
@@ -53,6 +55,11 @@ impl Lineage {
     pub(crate) fn recovered(journaled: &JournaledLineage, job: &JobId, budget: Option<Arc<AtomicU32>>) -> Self {
         let root = Some(&journaled.root).filter(|root| *root != job).cloned();
         Self { root, depth: journaled.depth, budget: budget.map_or_else(OnceLock::new, OnceLock::from) }
+    }
+
+    /// What is left of the root's budget, if any of it was spent.
+    pub(crate) fn budget_left(&self) -> Option<u32> {
+        self.budget.get().map(|budget| budget.load(Ordering::Relaxed))
     }
 
     /// Takes room for `count` more jobs, if there is any.
@@ -80,6 +87,52 @@ impl Lineage {
         if let Some(budget) = self.budget.get() {
             budget.fetch_add(u32::try_from(count).unwrap_or(0), Ordering::Relaxed);
         }
+    }
+}
+
+/// The budgets of roots whose jobs are under way, so that all jobs of a root spend of one, also
+/// those that are recovered or retried.
+#[derive(Default)]
+pub(crate) struct Budgets(Mutex<HashMap<JobId, Weak<AtomicU32>>>);
+
+impl Budgets {
+    /// Takes note of a budget of which was spent.
+    pub(crate) fn note(&self, job: &JobId, lineage: &Lineage) {
+        if let Some(budget) = lineage.budget.get() {
+            self.insert(lineage.root.as_ref().unwrap_or(job), budget);
+        }
+    }
+
+    /// The budget of a job in the journal, if its root has spent of one: that of its relatives that
+    /// are under way, or what was left after the latest end that spent of it.
+    pub(crate) fn recover(
+        &self,
+        lineage: &JournaledLineage,
+        store: &dyn OperationStore,
+    ) -> Result<Option<Arc<AtomicU32>>, StoreError> {
+        if let Some(known) = self.lock().get(&lineage.root).and_then(Weak::upgrade) {
+            return Ok(Some(known));
+        }
+        // A root that was submitted and has not dispatched has spent nothing.
+        if lineage.depth == 0 && lineage.budget_left.is_none() {
+            return Ok(None);
+        }
+        let Some(left) = store.budget_left(&lineage.root)?.or(lineage.budget_left) else { return Ok(None) };
+        let budget = Arc::new(AtomicU32::new(left));
+        self.insert(&lineage.root, &budget);
+        Ok(Some(budget))
+    }
+
+    fn insert(&self, root: &JobId, budget: &Arc<AtomicU32>) {
+        let mut known = self.lock();
+        if known.len() == known.capacity() {
+            known.retain(|_, budget| budget.strong_count() > 0);
+        }
+        known.insert(root.clone(), Arc::downgrade(budget));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Weak<AtomicU32>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -163,8 +216,10 @@ impl Targets<'_> {
             return Err(refused(format!("but `{own}` has no grant to dispatch to documents other than its own")));
         }
         let lane = LaneKey { document: document.clone(), branch: job.branch.clone() };
-        let known = self.log.document_type(&lane).map_err(|error| HostFault::Broken(error.to_string()))?;
-        let Some(document_type) = known else {
+        // Only what is committed counts: the dispatch may be durable before an append that is still on
+        // its way to the disk, and would create the document after a crash.
+        let known = self.log.store().position(&lane).map_err(|error| HostFault::Broken(error.to_string()))?;
+        let Some(Position { document_type, .. }) = known else {
             return Err(refused(format!("which does not exist on branch `{}`", job.branch)));
         };
         if !self.grants.allows(own, &document_type) {

@@ -198,6 +198,16 @@ pub enum HostFault {
     /// Every place for a live document is taken; making room may help.
     #[error("no room for another live document: {0}")]
     NoRoom(String),
+    /// The queue has no places for what a job dispatched. There may be some later.
+    #[error("it dispatched {dispatched} jobs, and the queue has no room for them: {depth} wait, {limit} may")]
+    QueueFull {
+        /// How many jobs it dispatched.
+        dispatched: usize,
+        /// How many jobs wait.
+        depth: usize,
+        /// How many may.
+        limit: usize,
+    },
     /// Something else went wrong below the executor.
     #[error("{0}")]
     Broken(String),

@@ -47,6 +47,18 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether it asks for the same as another of its id: the same actions on the same document.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        let same = |(one, two): (&Arc<Action>, &Arc<Action>)| {
+            (&one.id, &one.action_type, &one.scope) == (&two.id, &two.action_type, &two.scope)
+                && one.input.same_value(&two.input)
+        };
+        (&self.document_id, &self.branch, &self.resulting_hash)
+            == (&other.document_id, &other.branch, &other.resulting_hash)
+            && self.actions.len() == other.actions.len()
+            && self.actions.iter().zip(other.actions.iter()).all(same)
+    }
+
     /// The lane that the job belongs to.
     pub fn lane(&self) -> LaneKey {
         LaneKey { document: self.document_id.clone(), branch: self.branch.clone() }

@@ -1,5 +1,6 @@
 //! What a store keeps of jobs, so that none is lost.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,15 @@ pub enum JobOutcome {
     Completed,
     /// It failed for good.
     Failed,
+}
+
+impl fmt::Display for JobOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 /// What a store knows of a job.

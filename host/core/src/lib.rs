@@ -72,6 +72,7 @@ mod memory_journal;
 mod memory_outcomes;
 mod memory_store;
 mod native;
+mod outcomes;
 mod plugin;
 mod quarantine;
 mod queue;

@@ -132,7 +132,8 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         self.lanes.get(lane).map(|lane| &lane.kind)
     }
 
-    /// Whether jobs could be pushed now, one into each of these lanes in turn.
+    /// Whether jobs could be pushed now, one into each of these lanes in turn, where `beyond` jobs
+    /// count against the depth that are not in the queue.
     ///
     /// # Errors
     ///
@@ -140,13 +141,15 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
     pub fn has_room_for<'a>(
         &self,
         jobs: impl ExactSizeIterator<Item = (&'a LaneKey, &'a K)>,
+        beyond: usize,
     ) -> Result<(), (usize, NotQueued<K>)>
     where
         K: 'a,
     {
-        let room = self.depth_max.saturating_sub(self.depth);
+        let depth = self.depth + beyond;
+        let room = self.depth_max.saturating_sub(depth);
         if jobs.len() > room {
-            return Err((room, NotQueued::Full { depth: self.depth, limit: self.depth_max }));
+            return Err((room, NotQueued::Full { depth, limit: self.depth_max }));
         }
         let mut jobs = jobs.enumerate();
         let other = jobs.find_map(|(position, (lane, kind))| {
@@ -162,7 +165,7 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
     ///
     /// [`NotQueued`], and the job is dropped.
     pub fn push(&mut self, lane: LaneKey, kind: K, job: J) -> Result<bool, NotQueued<K>> {
-        self.has_room_for([(&lane, &kind)].into_iter()).map_err(|(_, problem)| problem)?;
+        self.has_room_for([(&lane, &kind)].into_iter(), 0).map_err(|(_, problem)| problem)?;
         Ok(self.push_beyond(lane, kind, job))
     }
 

@@ -10,10 +10,11 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::dispatch::Lineage;
-use crate::failure::JobError;
+use crate::failure::{JobError, JobErrorCode};
 use crate::ids::{DocumentType, IdempotencyKey, JobId, LaneKey};
-use crate::job::JobResult;
-use crate::journal::FailedDependency;
+use crate::job::{JobResult, JobStatus};
+use crate::journal::{FailedDependency, JobOutcome};
+use crate::outcomes::Outcomes;
 use crate::store::StoreError;
 use crate::submission::Accepted;
 use crate::time::{Moment, Timestamp};
@@ -25,12 +26,15 @@ pub struct Retention {
     pub results_max: usize,
     /// How old the oldest may be.
     pub age_max: Duration,
+    /// How many ended jobs are remembered after their results are gone: how each ended, and its
+    /// idempotency key. Where the store outlives the process, it remembers them instead.
+    pub outcomes_max: usize,
 }
 
 impl Default for Retention {
-    /// 10,000 results, of the last ten minutes.
+    /// 10,000 results of the last ten minutes, and the outcomes of 1,000,000 jobs.
     fn default() -> Self {
-        Self { results_max: 10_000, age_max: Duration::from_secs(600) }
+        Self { results_max: 10_000, age_max: Duration::from_secs(600), outcomes_max: 1_000_000 }
     }
 }
 
@@ -40,12 +44,12 @@ pub(crate) struct Records {
     kept: Mutex<Kept>,
 }
 
-#[derive(Default)]
 struct Kept {
     records: HashMap<JobId, Arc<Record>, FoldHash>,
     by_key: HashMap<IdempotencyKey, Arc<Record>>,
     /// Those that ended, in that order, with the moment.
     ended: VecDeque<(Duration, Arc<Record>)>,
+    outcomes: Outcomes,
 }
 
 /// A job, and who waits for its result.
@@ -116,11 +120,20 @@ pub(crate) struct Waiters {
 /// Nearly always the one who handed the job in.
 type Watchers = SmallVec<[oneshot::Sender<Arc<JobResult>>; 1]>;
 
-/// A job that waits for another to complete.
-pub(crate) struct Dependent {
-    pub(crate) lane: LaneKey,
-    /// Gone once the job is: it may be cancelled while it waits.
-    pub(crate) hold: Weak<Hold>,
+/// A job that waits for another to complete. Both are gone once the job is: it may be cancelled
+/// while it waits.
+struct Dependent {
+    record: Weak<Record>,
+    hold: Weak<Hold>,
+}
+
+/// What the end of a job means for the jobs that depend on it.
+#[derive(Default)]
+pub(crate) struct Released {
+    /// The lanes of jobs that are held no more.
+    pub(crate) lanes: Vec<LaneKey>,
+    /// The jobs that fail, because a dependency did for the first time.
+    pub(crate) failed: Vec<(Arc<Record>, FailedDependency)>,
 }
 
 /// What holds a job back: jobs that it depends on.
@@ -161,7 +174,13 @@ pub struct UnknownJob(pub JobId);
 
 impl Records {
     pub(crate) fn new(retention: Retention) -> Self {
-        Self { retention, kept: Mutex::default() }
+        let kept = Kept {
+            records: HashMap::default(),
+            by_key: HashMap::default(),
+            ended: VecDeque::new(),
+            outcomes: Outcomes::new(retention.outcomes_max),
+        };
+        Self { retention, kept: Mutex::new(kept) }
     }
 
     /// Takes note of a job that is about to be queued.
@@ -202,6 +221,22 @@ impl Records {
         self.lock().by_key.get(key).cloned()
     }
 
+    /// How a job ended whose result is gone.
+    pub(crate) fn outcome(&self, job_id: &JobId) -> Option<JobOutcome> {
+        self.lock().outcomes.outcome(job_id)
+    }
+
+    /// The job with a key, if its result is gone.
+    pub(crate) fn forgotten_of_key(&self, key: &IdempotencyKey) -> Option<JobId> {
+        self.lock().outcomes.job_of_key(key)
+    }
+
+    /// The record of the same job that is known now: a manager that stops and starts makes new ones
+    /// for the jobs that it keeps.
+    pub(crate) fn current(&self, record: Arc<Record>) -> Arc<Record> {
+        self.lock().records.get(record.job_id()).cloned().unwrap_or(record)
+    }
+
     /// Forgets all that is to be kept no longer, before somebody asks for it.
     fn forget(&self, now: Duration) {
         let mut kept = self.lock();
@@ -226,6 +261,9 @@ impl Kept {
         }
         let (_, record) = self.ended.pop_front()?;
         self.forget(&record);
+        if let Some(outcome) = record.outcome() {
+            self.outcomes.remember(record.job_id(), record.accepted.idempotency_key.as_ref(), outcome);
+        }
         Some(record)
     }
 
@@ -301,6 +339,18 @@ impl Record {
         &self.accepted.job.id
     }
 
+    /// How it ended, unless it has not or was given back.
+    fn outcome(&self) -> Option<JobOutcome> {
+        match &self.lock().stage {
+            Stage::Ended(result) => match result.job.status {
+                JobStatus::Completed => Some(JobOutcome::Completed),
+                JobStatus::Failed => Some(JobOutcome::Failed),
+                JobStatus::Pending | JobStatus::Running => None,
+            },
+            Stage::Waiting | Stage::Started | Stage::Leaving => None,
+        }
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.lock().stage, Stage::Ended(_))
     }
@@ -329,18 +379,21 @@ impl Record {
         receiver
     }
 
-    /// Holds back a job of `lane` until this one completes.
-    pub(crate) fn hold(&self, lane: &LaneKey, hold: &Arc<Hold>) {
+    /// Holds back the job of `dependent` until this one completes.
+    pub(crate) fn hold(&self, dependent: &Arc<Record>, hold: &Arc<Hold>) {
         let mut progress = self.lock();
         match &progress.stage {
-            Stage::Ended(result) => hold.take_note(result),
+            Stage::Ended(result) => {
+                hold.take_note(result);
+            }
             Stage::Waiting | Stage::Started | Stage::Leaving => {
                 hold.left.fetch_add(1, Ordering::AcqRel);
                 // Where dependents come and are cancelled again and again, as many are kept as wait.
                 if progress.dependents.len() == progress.dependents.capacity() {
                     progress.dependents.retain(|dependent| dependent.hold.strong_count() > 0);
                 }
-                progress.dependents.push(Dependent { lane: lane.clone(), hold: Arc::downgrade(hold) });
+                let dependent = Dependent { record: Arc::downgrade(dependent), hold: Arc::downgrade(hold) };
+                progress.dependents.push(dependent);
             }
         }
     }
@@ -399,19 +452,28 @@ impl Progress {
 }
 
 impl Waiters {
-    /// Hands them the result. Returns the lanes of jobs that are held no more.
-    pub(crate) fn tell(self, result: &Arc<JobResult>) -> Vec<LaneKey> {
+    /// Hands them the result. Returns what it means for those that depend on the job.
+    pub(crate) fn tell(self, result: &Arc<JobResult>) -> Released {
         for watcher in self.watchers {
             // Whoever waited may have gone.
             let _ = watcher.send(result.clone());
         }
-        let released = self.dependents.into_iter().filter_map(|Dependent { lane, hold }| {
-            let hold = hold.upgrade()?;
-            hold.take_note(result);
+        let mut released = Released::default();
+        // A job that was given back has not ended: the jobs that depend on it are given back, too.
+        if !matches!(result.job.status, JobStatus::Completed | JobStatus::Failed) {
+            return released;
+        }
+        for Dependent { record, hold } in self.dependents {
+            let (Some(record), Some(hold)) = (record.upgrade(), hold.upgrade()) else { continue };
+            if let Some(failed) = hold.take_note(result) {
+                released.failed.push((record.clone(), failed.clone()));
+            }
             hold.left.fetch_sub(1, Ordering::AcqRel);
-            (!matches!(hold.readiness(), Readiness::Held)).then_some(lane)
-        });
-        released.collect()
+            if !matches!(hold.readiness(), Readiness::Held) {
+                released.lanes.push(record.accepted.job.lane());
+            }
+        }
+        released
     }
 }
 
@@ -431,10 +493,20 @@ impl Hold {
         self.failed.get()
     }
 
-    /// Takes note of a dependency that failed.
-    pub(crate) fn fail(&self, failed: FailedDependency) {
-        // The first that failed is the one to name.
-        let _ = self.failed.set(failed);
+    /// Takes note of a dependency that failed. The first is the one to name: it is returned if this
+    /// is it.
+    pub(crate) fn fail(&self, failed: FailedDependency) -> Option<&FailedDependency> {
+        self.failed.set(failed).ok().and_then(|()| self.failed.get())
+    }
+
+    /// Takes note of how a dependency ended whose result is gone.
+    pub(crate) fn ended_as(&self, job_id: &JobId, outcome: JobOutcome) {
+        if outcome == JobOutcome::Failed {
+            // The code went with the result; that of a failure on the host's side claims least.
+            let error_message = "it failed, and why is not remembered any more".to_owned();
+            let error = JobError { error_code: JobErrorCode::IoError, error_message };
+            self.fail(FailedDependency { job_id: job_id.clone(), error });
+        }
     }
 
     /// Takes note of a dependency that ended before this process began.
@@ -442,11 +514,10 @@ impl Hold {
         self.take_note(result);
     }
 
-    fn take_note(&self, result: &JobResult) {
-        if let (false, Some(error_code)) = (result.success, result.error_code) {
-            let error_message = result.error_message.clone().unwrap_or_default();
-            let error = JobError { error_code, error_message };
-            self.fail(FailedDependency { job_id: result.job.id.clone(), error });
-        }
+    fn take_note(&self, result: &JobResult) -> Option<&FailedDependency> {
+        let (false, Some(error_code)) = (result.success, result.error_code) else { return None };
+        let error_message = result.error_message.clone().unwrap_or_default();
+        let error = JobError { error_code, error_message };
+        self.fail(FailedDependency { job_id: result.job.id.clone(), error })
     }
 }

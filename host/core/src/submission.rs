@@ -136,6 +136,13 @@ pub enum Refusal {
         /// The job.
         unknown: UnknownJob,
     },
+    /// A job that was submitted with this idempotency key completed, so long ago that its result is
+    /// not kept any more. Nothing is run again.
+    #[error("idempotencyKey: job {job_id}, submitted with this key, completed; its result is not kept any more")]
+    AlreadyCompleted {
+        /// The job.
+        job_id: JobId,
+    },
     /// Too many jobs wait already.
     #[error("the queue is full: {depth} jobs wait, {limit} may")]
     QueueFull {
@@ -170,6 +177,7 @@ impl Refusal {
             Self::UnknownModel { .. } | Self::OtherModel { .. } => Some("documentType"),
             Self::UnknownDocument { .. } => Some("documentId"),
             Self::UnknownDependency { .. } => Some("dependsOn"),
+            Self::AlreadyCompleted { .. } => Some("idempotencyKey"),
             Self::QueueFull { .. } | Self::Stopping | Self::Store(_) => None,
         }
     }

@@ -14,9 +14,9 @@ use crate::dispatch::Lineage;
 use crate::event::{Event, JobAvailableEvent, JobFailedEvent};
 use crate::ids::{DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobResult};
-use crate::journal::{EndedJob, FailedAttempt};
+use crate::journal::{EndedJob, FailedAttempt, JobOutcome};
 use crate::queue::NotQueued;
-use crate::records::{Hold, NotCancelled, Record};
+use crate::records::{Hold, NotCancelled, Record, Released};
 use crate::report::Report;
 use crate::roll::{Ended, Phase};
 use crate::store::{Entry, StoreError};
@@ -46,10 +46,15 @@ enum Arrival {
 struct New {
     lane: LaneKey,
     record: Arc<Record>,
-    /// Who made its id.
-    id: IdOrigin,
     /// The jobs that it depends on.
-    dependencies: Vec<Arc<Record>>,
+    dependencies: Vec<Dependency>,
+}
+
+/// A job that another depends on.
+enum Dependency {
+    Known(Arc<Record>),
+    /// It ended, and its result is gone.
+    Remembered(JobId, JobOutcome),
 }
 
 /// A job on its last step into the queue.
@@ -59,12 +64,6 @@ struct Entrant {
     pending: Pending,
     /// What the journal is to have, where there is one.
     item: Option<Item>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum IdOrigin {
-    Queue,
-    Caller,
 }
 
 impl New {
@@ -100,12 +99,22 @@ impl Shared {
         let reducer = self.reducers.serving(&document_type)?;
         let accepted = Accepted::from_job(job, config, reducer.manifest(), &self.config.limits)?;
         self.check_writable()?;
-        // The journal remembers ids for longer than the records do.
-        if self.committer.is_some() && self.log.store().job(&accepted.job.id)?.is_some() {
-            return Err(id_taken(&accepted.job.id));
+        let at = self.config.clock.moment();
+        // Of two callers with one id, the second finds the job of the first, or its result.
+        let _serialised = self.caller_ids.lock(&accepted.job.id);
+        match self.find_record(&accepted.job.id, at)? {
+            Ok(record) if record.accepted.job.is_same_as(&accepted.job) => {
+                return self.let_in_one(Arrival::Known(record));
+            }
+            Ok(_) => return Err(id_taken(&accepted.job.id)),
+            Err(_) => {}
         }
-        let record = Record::new(accepted, Lineage::root(), self.config.clock.moment());
-        self.let_in_one(Arrival::New(New { lane, record, id: IdOrigin::Caller, dependencies: Vec::new() }))
+        if let Some(outcome) = self.outcome(&accepted.job.id)? {
+            let problem = format!("the job `{}` {outcome}; its result is not kept any more", accepted.job.id);
+            return Err(Refusal::Invalid { field: "id".to_owned(), problem });
+        }
+        let record = Record::new(accepted, Lineage::root(), at);
+        self.let_in_one(Arrival::New(New { lane, record, dependencies: Vec::new() }))
     }
 
     /// Checks a submission, outside of the lock.
@@ -127,13 +136,17 @@ impl Shared {
         };
         let reducer = self.reducers.serving(&document_type)?;
         let accepted = submission.admit(reducer.manifest(), &self.config.limits, at.now)?;
-        let dependencies = accepted.depends_on.iter().enumerate().map(|(position, job_id)| {
-            let known = self.find_record(job_id, at)?;
-            known.map_err(|unknown| Refusal::UnknownDependency { position, unknown })
-        });
+        let dependencies =
+            accepted.depends_on.iter().enumerate().map(|(position, job_id)| match self.find_record(job_id, at)? {
+                Ok(known) => Ok(Dependency::Known(known)),
+                Err(unknown) => match self.outcome(job_id)? {
+                    Some(outcome) => Ok(Dependency::Remembered(job_id.clone(), outcome)),
+                    None => Err(Refusal::UnknownDependency { position, unknown }),
+                },
+            });
         let dependencies = dependencies.collect::<Result<_, Refusal>>()?;
         let record = Record::new(accepted, Lineage::root(), at);
-        Ok(Arrival::New(New { lane, record, id: IdOrigin::Queue, dependencies }))
+        Ok(Arrival::New(New { lane, record, dependencies }))
     }
 
     /// Puts what was prepared into the queue, unless something has changed meanwhile.
@@ -143,7 +156,7 @@ impl Shared {
             return Err(BatchRefusal { position: 0, refusal: Refusal::Stopping });
         }
         arrivals.iter_mut().for_each(|arrival| self.recognise(arrival));
-        check_room(&waiting, &arrivals)?;
+        check_room(&waiting, &arrivals, self.beyond_queue(&waiting))?;
         let mut submitted: Vec<Submitted> = Vec::with_capacity(arrivals.len());
         let mut records: Vec<Arc<Record>> = Vec::with_capacity(arrivals.len());
         let mut entrants = Vec::with_capacity(arrivals.len());
@@ -181,10 +194,8 @@ impl Shared {
             }
             Arrival::Twin(_) => unreachable!("it has no batch to have a twin in"),
         };
-        if new.id == IdOrigin::Caller && self.records.get(new.record.job_id(), self.config.clock.elapsed()).is_ok() {
-            return Err(id_taken(new.record.job_id()));
-        }
-        let room = waiting.queue.has_room_for([(&new.lane, new.document_type())].into_iter());
+        let beyond = self.beyond_queue(&waiting);
+        let room = waiting.queue.has_room_for([(&new.lane, new.document_type())].into_iter(), beyond);
         room.map_err(|(_, problem)| refusal(problem, &new))?;
         let (entrant, written) = self.enter(new);
         let submitted = Submitted::new(&entrant.pending.record, written);
@@ -215,6 +226,10 @@ impl Shared {
     /// Somebody may have submitted with the same key since the check: under the lock, nobody
     /// can.
     fn recognise(&self, arrival: &mut Arrival) {
+        if let Arrival::Known(record) = arrival {
+            // A stop and a start since the check have made another record of the same job.
+            *record = self.records.current(record.clone());
+        }
         if let Arrival::New(new) = arrival
             && let Some(key) = &new.record.accepted.idempotency_key
             && let Some(record) = self.records.of_key(key, self.config.clock.elapsed())
@@ -226,12 +241,16 @@ impl Shared {
     /// Makes the job known. Returns where there is a journal where to wait until it has the job.
     fn enter(&self, new: New) -> (Entrant, Option<Written>) {
         let document_type = new.document_type().clone();
-        let New { lane, record, id: _, dependencies } = new;
+        let New { lane, record, dependencies } = new;
         self.records.insert(&record);
         let hold = Some(dependencies).filter(|dependencies| !dependencies.is_empty()).map(|dependencies| {
             let hold = Arc::new(Hold::default());
             for dependency in dependencies {
-                dependency.hold(&lane, &hold);
+                match dependency {
+                    // A stop and a start since the check have made another record of the same job.
+                    Dependency::Known(known) => self.records.current(known).hold(&record, &hold),
+                    Dependency::Remembered(job_id, outcome) => hold.ended_as(&job_id, outcome),
+                }
             }
             hold
         });
@@ -277,13 +296,14 @@ impl Shared {
         });
     }
 
-    /// Puts jobs that a committed one dispatched at the end of their lanes. Something else
-    /// bounds their number: the lineage has reserved room for them.
+    /// Puts jobs that a committed one dispatched at the end of their lanes, where it has reserved
+    /// places for them.
     pub(super) fn enqueue_dispatched(&self, dispatched: Vec<Arc<Record>>) {
         if dispatched.is_empty() {
             return;
         }
         let mut waiting = self.lock();
+        self.give_up_places(&mut waiting, dispatched.len());
         for record in dispatched {
             let (lane, document_type) = (record.accepted.job.lane(), record.accepted.document_type.clone());
             self.records.insert(&record);
@@ -346,8 +366,18 @@ impl Shared {
         }))
     }
 
-    /// Lets lanes go on that were held by what has ended.
-    pub(super) fn release(&self, lanes: Vec<LaneKey>) {
+    /// Lets lanes go on that were held by a job that has ended, and takes down which jobs fail with
+    /// it: the next start must know, even if the journal has forgotten the job by then.
+    pub(super) fn release(&self, released: Released) {
+        let Released { lanes, failed } = released;
+        if let Some(committer) = &self.committer {
+            for (record, failed) in failed {
+                let (job_id, order) = (record.job_id().clone(), record.journal.order());
+                let entry = Entry::DependencyFailed { job_id, order, failed };
+                // If nothing is written any more, the next start finds the job that failed.
+                let _ = committer.push(Item { entry: Some(entry), then: Then::Nothing });
+            }
+        }
         if lanes.is_empty() {
             return;
         }
@@ -388,15 +418,15 @@ impl Batch {
     }
 }
 
-/// Whether the queue takes all that is new.
-fn check_room(waiting: &Waiting, arrivals: &[Arrival]) -> Result<(), BatchRefusal> {
+/// Whether the queue takes all that is new, where so many jobs count besides those in it.
+fn check_room(waiting: &Waiting, arrivals: &[Arrival], beyond: usize) -> Result<(), BatchRefusal> {
     let new = arrivals.iter().enumerate().filter_map(|(position, arrival)| match arrival {
         Arrival::New(new) => Some((position, new)),
         Arrival::Known(_) | Arrival::Twin(_) => None,
     });
     let new: Vec<_> = new.collect();
     let lanes = new.iter().map(|(_, new)| (&new.lane, new.document_type()));
-    waiting.queue.has_room_for(lanes).map_err(|(at, problem)| {
+    waiting.queue.has_room_for(lanes, beyond).map_err(|(at, problem)| {
         let (position, new) = &new[at];
         BatchRefusal { position: *position, refusal: refusal(problem, new) }
     })

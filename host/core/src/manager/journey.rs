@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::committer::{Item, Then};
-use super::shared::{Pending, Run, Shared};
-use crate::attempt::{Applied, Attempt};
+use super::shared::{Origin, Pending, Run, Shared};
+use crate::attempt::{Applied, Attempt, QueuePlaces};
 use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobStartedEvent};
 use crate::failure::{ApplyError, AttemptError, HostFault, JobError, JobErrorCode, Reason};
 use crate::ids::LaneKey;
@@ -98,6 +98,7 @@ impl Shared {
             log: &self.log,
             residents: &self.residents,
             auditor: &self.auditor,
+            places: self,
         };
         let result = guarded(&attempt, slot, &mut call);
         let ran = Ran { plugin: Some(plugin.clone()), fuel_consumed: call.fuel_consumed };
@@ -140,6 +141,9 @@ impl Shared {
     fn complete(&self, mut pending: Pending, applied: Applied, ran: Ran) {
         let at = self.config.clock.moment();
         pending.attempt_ended(at);
+        if let (Origin::DeadLetter, Some(append)) = (pending.origin, &applied.append) {
+            self.retried.note(append, pending.record.journal.order());
+        }
         let took = pending.time_since_start(at);
         let result = Arc::new(JobResult {
             job: pending.record.accepted.job.with_status(JobStatus::Completed),
@@ -282,13 +286,18 @@ impl Shared {
             record.journal.is_written_now();
             journaled(record, Vec::new())
         });
+        let lineage = &end.record.lineage;
+        let budget_left = if end.dispatched.is_empty() { None } else { lineage.budget_left() };
+        if budget_left.is_some() {
+            self.budgets.note(end.record.job_id(), lineage);
+        }
         let ended = EndedJob {
             dispatched: dispatched.collect(),
             journaled: journaled(&end.record, failed_attempts),
             result: end.result.clone(),
             append,
             revision,
-            budget_left: None,
+            budget_left,
         };
         let item = Item { entry: Some(Entry::Ended(ended)), then: Then::Ended(Box::new(end)) };
         if let Err(refused) = committer.push(item) {
@@ -355,6 +364,16 @@ impl Shared {
         self.records.ended(record, at.elapsed);
         self.release(waiters.tell(result));
         Resolved::Now
+    }
+}
+
+impl QueuePlaces for Shared {
+    fn reserve(&self, count: usize) -> Result<(), HostFault> {
+        self.reserve_places(count)
+    }
+
+    fn release(&self, count: usize) {
+        self.give_up_places(&mut self.lock(), count);
     }
 }
 

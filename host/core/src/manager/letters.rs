@@ -1,18 +1,20 @@
 //! Jobs that the journal knows: the results of earlier ones, and the dead letters.
 
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lru::LruCache;
 use tokio::sync::oneshot;
 
 use super::committer::{self, Item, Then};
-use super::shared::Shared;
-use crate::ids::{IdempotencyKey, JobId};
+use super::shared::{Origin, Shared};
+use crate::ids::{IdempotencyKey, JobId, LaneKey};
 use crate::job::JobStatus;
-use crate::journal::{JobQuery, JobRecord, JournaledJob};
+use crate::journal::{JobOutcome, JobQuery, JobRecord, JournaledJob};
 use crate::records::{Record, UnknownJob};
 use crate::roll::Phase;
-use crate::store::{Entry, StoreError};
+use crate::store::{Append, Entry, StoreError};
+use crate::submission::Refusal;
 use crate::time::Moment;
 
 /// Why a job that failed for good was not taken out of the dead letters.
@@ -53,6 +55,48 @@ pub enum NotADeadLetter {
     Store(#[from] StoreError),
 }
 
+/// Branches of which it is remembered how far retried dead letters have moved them.
+const MOVED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+/// How far retried dead letters, and nothing else, have moved their branches. After an outage the
+/// dead letters of a document can be retried one after the other, in their order.
+pub(super) struct Retried(Mutex<LruCache<LaneKey, Moved>>);
+
+/// Operations of a branch that retried dead letters made, one after the other.
+#[derive(Clone, Copy)]
+struct Moved {
+    from_revision: u64,
+    to_revision: u64,
+    /// The number in the journal of the last of them.
+    last_order: u64,
+}
+
+impl Default for Retried {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(MOVED_MAX)))
+    }
+}
+
+impl Retried {
+    /// Takes note that a retried dead letter moved its branch.
+    pub(super) fn note(&self, append: &Append, order: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (from, to_revision) = (append.expected_revision, append.head.revision);
+        let before = known.get(&append.lane).filter(|moved| moved.to_revision == from && moved.last_order < order);
+        let from_revision = before.map_or(from, |moved| moved.from_revision);
+        known.put(append.lane.clone(), Moved { from_revision, to_revision, last_order: order });
+    }
+
+    /// Whether only dead letters of an earlier number have moved a branch from where a job failed to
+    /// where it stands.
+    fn leads(&self, lane: &LaneKey, order: u64, failed_at: u64, now: u64) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(lane).is_some_and(|moved| {
+            moved.from_revision <= failed_at && moved.to_revision == now && moved.last_order < order
+        })
+    }
+}
+
 impl Shared {
     /// A job that is known here, or to the journal from an earlier time.
     pub(super) fn find_record(
@@ -73,16 +117,30 @@ impl Shared {
     }
 
     /// The job that was submitted with a key.
-    pub(super) fn known_by_key(&self, key: &IdempotencyKey, at: Moment) -> Result<Option<Arc<Record>>, StoreError> {
+    pub(super) fn known_by_key(&self, key: &IdempotencyKey, at: Moment) -> Result<Option<Arc<Record>>, Refusal> {
         if let Some(record) = self.records.of_key(key, at.elapsed) {
             return Ok(Some(record));
         }
-        if self.committer.is_none() {
-            return Ok(None);
+        let job_id = match &self.committer {
+            None => self.records.forgotten_of_key(key),
+            Some(_) => self.log.store().job_of_key(key)?,
+        };
+        let Some(job_id) = job_id else { return Ok(None) };
+        match self.find_record(&job_id, at)? {
+            Ok(record) => Ok(Some(record)),
+            // A job that failed changed nothing, and may be submitted again.
+            Err(_) => match self.outcome(&job_id)? {
+                Some(JobOutcome::Completed) => Err(Refusal::AlreadyCompleted { job_id }),
+                Some(JobOutcome::Failed) | None => Ok(None),
+            },
         }
-        match self.log.store().job_of_key(key)? {
-            Some(job_id) => Ok(self.find_record(&job_id, at)?.ok()),
-            None => Ok(None),
+    }
+
+    /// How a job ended, also long after its result is gone.
+    pub(super) fn outcome(&self, job_id: &JobId) -> Result<Option<JobOutcome>, StoreError> {
+        match &self.committer {
+            None => Ok(self.records.outcome(job_id)),
+            Some(_) => self.log.store().outcome(job_id),
         }
     }
 
@@ -98,8 +156,10 @@ impl Shared {
         // Its retries begin anew; its history stays.
         let journaled = JournaledJob { not_before: None, ..journaled };
         let lane = journaled.accepted.job.lane();
-        let budget = journaled.lineage.budget_left.map(|left| Arc::new(AtomicU32::new(left)));
-        let pending = self.pending_of(journaled.clone(), budget, self.config.clock.moment())?;
+        let mut pending = self.pending_of(journaled.clone(), self.config.clock.moment())?;
+        pending.origin = Origin::DeadLetter;
+        // Read once without the queue's lock, so that what is read under it is in memory.
+        self.log.revision(&lane)?;
         let (record, order) = (pending.record.clone(), journaled.order);
         let mut waiting = self.lock();
         // While the manager stops, the jobs before it may be on their way back into the queue.
@@ -107,7 +167,7 @@ impl Shared {
             return Err(NotADeadLetter::Busy(job_id.clone()));
         }
         let now = self.log.revision(&lane)?;
-        if now != failed_at {
+        if now != failed_at && !self.retried.leads(&lane, order, failed_at, now) {
             return Err(NotADeadLetter::Overtaken { job_id: job_id.clone(), failed_at, now });
         }
         let document_type = journaled.accepted.document_type.clone();

@@ -169,13 +169,7 @@ impl JobExecutorManager {
         let pausing = if shared.committer.is_some() { shared.log.store().pausing()? } else { Pausing::Resumed };
         // A pause outlives its process, and not a stop and start of the same manager: whoever starts
         // it again wants it to execute, as with a store in memory.
-        let pausing = match pausing {
-            Pausing::Paused if waiting.was_started => {
-                shared.hand_over_pausing(Pausing::Resumed);
-                Pausing::Resumed
-            }
-            other => other,
-        };
+        let resumes = waiting.was_started && pausing == Pausing::Paused;
         let run = Arc::new(Run::new(&config, shared.config.max_retries));
         // They wait for the lock.
         let workers = spawn_workers(shared, &run).map_err(|error| {
@@ -187,11 +181,14 @@ impl JobExecutorManager {
         (waiting.workers, waiting.was_started) = (run.workers, true);
         waiting.interrupt = run.interrupt.clone();
         shared.roll.start(shared.config.clock.elapsed());
-        if pausing == Pausing::Paused {
+        let written = if resumes { shared.hand_over_pausing(Pausing::Resumed) } else { None };
+        if pausing == Pausing::Paused && !resumes {
             shared.roll.set_phase(Phase::Paused);
         }
         let started_at = shared.config.clock.now();
         shared.bus.tell(|| Event::ExecutorStarted(ExecutorStartedEvent { config, started_at }));
+        drop(waiting);
+        shared.wait_for_pausing(written);
         Ok(())
     }
 
@@ -326,7 +323,9 @@ impl JobExecutorManager {
     }
 
     /// Executes a job and waits for its result. It enters its document's lane like any other
-    /// job, keeps its id, and is checked like any submission.
+    /// job, keeps its id, and is checked like any submission. It is handed in when this is called,
+    /// not when the future is first polled. The same job with the id of one that is known is that
+    /// one: its result is the answer. The document must exist, as a [`Job`] names no model.
     ///
     /// Cancelling `signal`, or dropping the future, ends the wait and not the job.
     ///
@@ -334,16 +333,19 @@ impl JobExecutorManager {
     ///
     /// [`ExecuteError::Refused`] if the job was not accepted, [`ExecuteError::WaitCancelled`]
     /// if the wait was cancelled.
-    pub async fn execute(
+    pub fn execute(
         &self,
         job: Job,
         config: Option<JobExecutionConfig>,
         signal: Option<CancellationToken>,
-    ) -> Result<Arc<JobResult>, ExecuteError> {
-        let submitted = self.shared.submit_job(job, config)?;
-        match signal {
-            None => Ok(submitted.wait().await),
-            Some(signal) => Ok(submitted.wait_unless(&signal).await?),
+    ) -> impl Future<Output = Result<Arc<JobResult>, ExecuteError>> + Send + use<> {
+        let submitted = self.shared.submit_job(job, config);
+        async move {
+            let submitted = submitted?;
+            match signal {
+                None => Ok(submitted.wait().await),
+                Some(signal) => Ok(submitted.wait_unless(&signal).await?),
+            }
         }
     }
 

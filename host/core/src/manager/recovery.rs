@@ -1,13 +1,13 @@
 //! Goes on where an earlier process ended.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use super::shared::{Pending, Shared, Waiting};
 use crate::dispatch::Lineage;
-use crate::ids::{DocumentType, JobId, LaneKey};
-use crate::journal::{JobRecord, JournaledJob};
+use crate::failure::{JobError, JobErrorCode};
+use crate::ids::DocumentType;
+use crate::journal::{FailedDependency, JobRecord, JournaledJob};
 use crate::records::{Hold, Record};
 use crate::report::Report;
 use crate::store::StoreError;
@@ -21,12 +21,10 @@ impl Shared {
             return Ok(());
         }
         let unfinished = self.log.store().unfinished()?;
-        let budgets = budgets(&unfinished);
         let at = self.config.clock.moment();
         let mut waiting = self.lock();
         for journaled in unfinished {
-            let budget = budgets.get(&journaled.lineage.root).cloned();
-            self.requeue(&mut waiting, journaled, budget, at)?;
+            self.requeue(&mut waiting, journaled, at)?;
         }
         Ok(())
     }
@@ -36,7 +34,6 @@ impl Shared {
     pub(super) fn keep_for_next_start(&self, waiting: &mut Waiting) {
         let mut given_back = std::mem::take(&mut waiting.given_back);
         given_back.sort_by_key(|pending| pending.record.journal.order());
-        let ids: HashSet<_> = given_back.iter().map(|pending| pending.record.job_id().clone()).collect();
         for pending in given_back {
             let record = pending.record.anew();
             if pending.failed_before.is_some() {
@@ -44,37 +41,26 @@ impl Shared {
             }
             self.records.insert(&record);
             let (lane, document_type) = (record.accepted.job.lane(), record.accepted.document_type.clone());
-            let hold = pending.hold.as_ref().map(|hold| self.hold_again(hold, &record, &ids));
+            let hold = pending.hold.as_ref().and_then(|hold| self.hold_again(hold, &record));
             waiting.queue.push_beyond(lane, document_type, Pending { record, hold, ..pending });
         }
     }
 
-    /// What holds a job back that was given back: jobs that it depends on and that were given back
-    /// as well have not failed, whatever its old hold says.
-    fn hold_again(&self, hold: &Hold, record: &Record, given_back: &HashSet<JobId>) -> Arc<Hold> {
-        let again = Arc::new(Hold::default());
-        if let Some(failed) = hold.failure().filter(|failed| !given_back.contains(&failed.job_id)) {
-            again.fail(failed.clone());
-        }
-        let (lane, now) = (record.accepted.job.lane(), self.config.clock.elapsed());
-        for dependency in &record.accepted.depends_on {
-            // One that is forgotten has ended, and if it failed, that was noted.
-            if let Ok(known) = self.records.get(dependency, now) {
-                known.hold(&lane, &again);
-            }
-        }
-        again
+    /// What holds a job back that was given back.
+    fn hold_again(&self, hold: &Hold, record: &Arc<Record>) -> Option<Arc<Hold>> {
+        let again = self.hold_of(record, hold.failure().cloned(), self.config.clock.elapsed());
+        again.unwrap_or_else(|error| {
+            // Whether a dependency failed cannot be read. The job must not run if one did.
+            let again = Arc::new(Hold::default());
+            let error = JobError { error_code: JobErrorCode::IoError, error_message: error.to_string() };
+            again.fail(FailedDependency { job_id: record.accepted.depends_on[0].clone(), error });
+            Some(again)
+        })
     }
 
-    fn requeue(
-        &self,
-        waiting: &mut Waiting,
-        journaled: JournaledJob,
-        budget: Option<Arc<AtomicU32>>,
-        at: Moment,
-    ) -> Result<(), StoreError> {
+    fn requeue(&self, waiting: &mut Waiting, journaled: JournaledJob, at: Moment) -> Result<(), StoreError> {
         let (lane, document_type) = (journaled.accepted.job.lane(), journaled.accepted.document_type.clone());
-        let pending = self.pending_of(journaled, budget, at)?;
+        let pending = self.pending_of(journaled, at)?;
         self.records.insert(&pending.record);
         self.block_if_unserved(waiting, &document_type);
         waiting.queue.push_beyond(lane, document_type, pending);
@@ -90,17 +76,13 @@ impl Shared {
     }
 
     /// A job of the journal, ready to be queued.
-    pub(super) fn pending_of(
-        &self,
-        journaled: JournaledJob,
-        budget: Option<Arc<AtomicU32>>,
-        at: Moment,
-    ) -> Result<Pending, StoreError> {
-        let JournaledJob { order, accepted, accepted_at, not_before, lineage, failed_attempts, failed_dependency: _ } =
+    pub(super) fn pending_of(&self, journaled: JournaledJob, at: Moment) -> Result<Pending, StoreError> {
+        let JournaledJob { order, accepted, accepted_at, not_before, lineage, failed_attempts, failed_dependency } =
             journaled;
+        let budget = self.budgets.recover(&lineage, &**self.log.store())?;
         let lineage = Lineage::recovered(&lineage, &accepted.job.id, budget);
-        let hold = self.hold_of(&accepted.depends_on, &accepted.job.lane(), at)?;
         let record = Record::recovered(accepted, lineage, order, accepted_at, at);
+        let hold = self.hold_of(&record, failed_dependency, at.elapsed)?;
         let mut pending = Pending::new(record, hold);
         // Without a moment to wait for, the attempts are those of a dead letter that begins anew.
         if let (Some(not_before), Some(last)) = (not_before, failed_attempts.last()) {
@@ -118,34 +100,38 @@ impl Shared {
         Ok(pending)
     }
 
-    /// What holds a job back that depends on these.
-    fn hold_of(&self, depends_on: &[JobId], lane: &LaneKey, at: Moment) -> Result<Option<Arc<Hold>>, StoreError> {
+    /// What holds a job back that depends on others, of which `failed` is known to have failed.
+    fn hold_of(
+        &self,
+        record: &Arc<Record>,
+        failed: Option<FailedDependency>,
+        now: Duration,
+    ) -> Result<Option<Arc<Hold>>, StoreError> {
+        let depends_on = &record.accepted.depends_on;
         if depends_on.is_empty() {
             return Ok(None);
         }
         let hold = Arc::new(Hold::default());
+        if let Some(failed) = failed {
+            hold.fail(failed);
+        }
         for dependency in depends_on {
-            if let Ok(record) = self.records.get(dependency, at.elapsed) {
-                record.hold(lane, &hold);
+            if let Ok(known) = self.records.get(dependency, now) {
+                known.hold(record, &hold);
                 continue;
             }
             match self.log.store().job(dependency)? {
                 Some(JobRecord::Failed { result, .. }) => hold.ended_before(&result),
-                // One that is forgotten did not fail, or this job would have failed with it.
-                Some(JobRecord::Completed { .. } | JobRecord::Unfinished(_)) | None => {}
+                Some(JobRecord::Completed { .. } | JobRecord::Unfinished(_)) => {}
+                // A failure that the journal forgets is remembered as an outcome, and was recorded
+                // with the jobs that waited for it.
+                None => {
+                    if let Some(outcome) = self.log.store().outcome(dependency)? {
+                        hold.ended_as(dependency, outcome);
+                    }
+                }
             }
         }
         Ok(Some(hold))
     }
-}
-
-/// How many more jobs each root may lead to: as the latest of its jobs was told.
-fn budgets(unfinished: &[JournaledJob]) -> HashMap<JobId, Arc<AtomicU32>> {
-    let mut left: HashMap<JobId, u32> = HashMap::new();
-    for lineage in unfinished.iter().map(|journaled| &journaled.lineage) {
-        if let Some(budget) = lineage.budget_left {
-            left.entry(lineage.root.clone()).and_modify(|left| *left = budget.min(*left)).or_insert(budget);
-        }
-    }
-    left.into_iter().map(|(root, left)| (root, Arc::new(AtomicU32::new(left)))).collect()
 }

@@ -1,23 +1,28 @@
 //! What the manager and its workers share.
 
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState as FoldHash;
 use tokio::sync::oneshot;
 
 use super::committer::Committer;
 use super::config::{Defaults, ExecutorConfig};
 use super::doorbell::{Doorbell, Guard};
+use super::letters::Retried;
 use crate::audit::Auditor;
+use crate::dispatch::Budgets;
 use crate::event::{EventBus, JobListener};
-use crate::ids::DocumentType;
+use crate::failure::HostFault;
+use crate::ids::{DocumentType, JobId};
 use crate::job::JobExecutorManagerConfig;
 use crate::journal::FailedAttempt;
 use crate::log::Log;
 use crate::quarantine::Quarantines;
 use crate::queue::Queue;
-use crate::records::{Hold, Record, Records};
+use crate::records::{Hold, Record, Records, Retention};
 use crate::registry::Reducers;
 use crate::report::Report;
 use crate::residents::Residents;
@@ -37,6 +42,7 @@ pub(super) struct Shared {
     pub(super) bus: EventBus,
     pub(super) residents: Residents,
     pub(super) records: Records,
+    pub(super) budgets: Budgets,
     /// Its phase changes only under the lock of `waiting`, so that no worker on its way to
     /// wait misses the change.
     pub(super) roll: Roll,
@@ -48,6 +54,9 @@ pub(super) struct Shared {
     pub(super) waiting: Doorbell<Waiting>,
     /// Whoever takes a dead letter out holds it, and takes it first.
     pub(super) letters: Mutex<()>,
+    pub(super) retried: Retried,
+    /// Serialises the submissions of one job id, for ids that callers make.
+    pub(super) caller_ids: IdLocks,
     /// Whether a lane waits for its turn, as far as the last worker at the queue saw.
     pub(super) others_wait: AtomicBool,
     /// Jobs that wait in turns that were taken.
@@ -57,6 +66,8 @@ pub(super) struct Shared {
 /// The queue, and what its lock protects besides.
 pub(super) struct Waiting {
     pub(super) queue: Queue<DocumentType, Pending>,
+    /// Places in the queue that jobs under way have taken for what they dispatch.
+    pub(super) reserved: usize,
     /// Jobs that were given back while the manager stops, for its next start.
     pub(super) given_back: Vec<Pending>,
     /// Workers that have not ended.
@@ -82,9 +93,33 @@ pub(super) struct Run {
     pub(super) called_off: AtomicBool,
 }
 
+/// How a job came into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was submitted or dispatched.
+    New,
+    /// It failed for good, and is retried.
+    DeadLetter,
+}
+
+/// Locks for names, of which a few may share one.
+#[derive(Default)]
+pub(super) struct IdLocks {
+    locks: [Mutex<()>; 16],
+    hasher: FoldHash,
+}
+
+impl IdLocks {
+    pub(super) fn lock(&self, id: &JobId) -> MutexGuard<'_, ()> {
+        let hash = self.hasher.hash_one(id) as usize;
+        self.locks[hash % self.locks.len()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A job on its way.
 pub(super) struct Pending {
     pub(super) record: Arc<Record>,
+    pub(super) origin: Origin,
     /// Jobs that it depends on.
     pub(super) hold: Option<Arc<Hold>>,
     pub(super) started_at: Option<Duration>,
@@ -113,19 +148,24 @@ impl Shared {
             Durability::Process => None,
             Durability::Disk => Some(Committer::new(store.last_order()?)),
         };
+        // A store that outlives the process remembers the outcomes.
+        let outcomes_max = if committer.is_some() { 0 } else { config.retention.outcomes_max };
+        let retention = Retention { outcomes_max, ..config.retention };
         Ok(Self {
             reducers,
             log: Log::new(store),
             committer,
             bus,
             residents: Residents::new(config.residents),
-            records: Records::new(config.retention),
+            records: Records::new(retention),
+            budgets: Budgets::default(),
             roll: Roll::new(),
             suspects: Suspects::default(),
             quarantines: Quarantines::default(),
             auditor: Auditor::new(config.audit),
             waiting: Doorbell::new(Waiting {
                 queue: Queue::new(config.limits.queue_depth_max),
+                reserved: 0,
                 given_back: Vec::new(),
                 workers: 0,
                 was_started: false,
@@ -135,6 +175,8 @@ impl Shared {
                 idle: Vec::new(),
             }),
             letters: Mutex::default(),
+            retried: Retried::default(),
+            caller_ids: IdLocks::default(),
             others_wait: AtomicBool::new(false),
             in_turns: AtomicUsize::new(0),
             config,
@@ -161,6 +203,33 @@ impl Shared {
             let _ = waits.send(());
         }
         self.waiting.tell_changed(waiting);
+    }
+
+    /// Jobs that count against the queue's depth besides those in it: they wait in turns that were
+    /// taken, or are about to be dispatched.
+    pub(super) fn beyond_queue(&self, waiting: &Waiting) -> usize {
+        waiting.reserved + self.in_turns.load(Ordering::Relaxed)
+    }
+
+    /// Takes places in the queue for jobs that are about to be dispatched.
+    ///
+    /// # Errors
+    ///
+    /// [`HostFault::QueueFull`]. The job that dispatches fails then and is tried again: waiting for
+    /// room while it keeps its lane could wait for itself.
+    pub(super) fn reserve_places(&self, count: usize) -> Result<(), HostFault> {
+        let mut waiting = self.lock();
+        let (depth, limit) = (waiting.queue.depth() + self.beyond_queue(&waiting), self.config.limits.queue_depth_max);
+        if depth + count > limit {
+            return Err(HostFault::QueueFull { dispatched: count, depth, limit });
+        }
+        waiting.reserved += count;
+        Ok(())
+    }
+
+    /// Gives back places that were taken for jobs that are queued now, or never will be.
+    pub(super) fn give_up_places(&self, waiting: &mut Waiting, count: usize) {
+        waiting.reserved = waiting.reserved.saturating_sub(count);
     }
 
     /// Lets go of the queue after jobs or turns came.
@@ -207,6 +276,7 @@ impl Pending {
     pub(super) fn new(record: Arc<Record>, hold: Option<Arc<Hold>>) -> Self {
         Self {
             record,
+            origin: Origin::New,
             hold,
             started_at: None,
             attempts: 0,

@@ -230,3 +230,24 @@ fn a_cold_document_is_loaded_from_its_operations() {
     assert_eq!(&*earlier.snapshot()[0].json, br#"["a"]"#);
     assert_eq!(process.mount.position(&lane("d")).expect("readable").expect("it exists").revision, 4);
 }
+
+#[test]
+fn workers_do_not_run_ahead_of_a_slow_disk_by_more_than_some_bytes_of_states() {
+    const JOBS: usize = 200;
+    let machine = Machine::new();
+    let process = machine.open();
+    let text = "x".repeat((1 << 20) - 2);
+    process.mount.hold();
+    let submit = |number| {
+        let action = json!({"id": "a", "type": "ADD", "input": text});
+        process.hand_in(&job(&format!("d{number}"), &[action]))
+    };
+    let submitted: Vec<_> = (0..JOBS).map(submit).collect();
+    process.manager().start(None).expect("threads are left");
+    process.mount.wait_until_held();
+    process.wait_until_started(63);
+    process.mount.release();
+    submitted.into_iter().for_each(|submitted| assert!(within(submitted.wait()).success));
+    let largest = machine.disk.batches().iter().map(Vec::len).max().expect("batches");
+    assert!(largest < 2 * 66, "{largest} entries in one batch, of jobs of a mebibyte each");
+}

@@ -279,3 +279,22 @@ fn a_history_that_traps_when_it_is_replayed_is_no_answer() {
     assert_eq!((failed.error_code, reason), (Some(JobErrorCode::LibraryError), Some(Reason::Trap)));
     assert_eq!(machine.actions("d"), ["a"]);
 }
+
+#[test]
+fn a_store_that_panics_while_it_forgets_old_jobs_leaves_nobody_waiting() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    process.succeed(&job("d", &[add("a")]));
+    process.mount.panic_when_pruned();
+    process.advance();
+    // Each of them gets a result, and at some point no more is accepted.
+    for number in 0.. {
+        match process.submit(&job("d", &[add(&number.to_string())])) {
+            Ok(submitted) => drop(within(submitted.wait())),
+            Err(refusal) => {
+                assert!(matches!(refusal, Refusal::Store(StoreError::Stopped { .. } | StoreError::Panicked { .. })));
+                break;
+            }
+        }
+    }
+}

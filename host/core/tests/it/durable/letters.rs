@@ -260,3 +260,52 @@ fn a_dead_letter_is_not_taken_out_while_the_manager_stops() {
     process.wait_until_idle();
     assert_eq!(machine.actions("d"), ["a"]);
 }
+
+#[test]
+fn dead_letters_of_one_document_are_retried_one_after_the_other_in_their_order() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    let letters = ["a", "b", "c"].map(|name| dead(&machine, &process, "d", name));
+    for letter in &letters {
+        assert!(result(process.retry(letter).expect("only retried jobs of lower number came between")).success);
+        process.wait_until_idle();
+    }
+    assert_eq!(machine.actions("d"), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_dead_letter_is_not_retried_after_one_of_a_higher_number() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    let [a, b] = ["a", "b"].map(|name| dead(&machine, &process, "d", name));
+    assert!(result(process.retry(&b).expect("its document has not moved")).success);
+    process.wait_until_idle();
+    let refused = process.retry(&a).map(drop);
+    assert_eq!(refused, Err(NotADeadLetter::Overtaken { job_id: a, failed_at: 0, now: 2 }));
+}
+
+#[test]
+fn a_dead_letter_is_not_retried_after_a_new_job_that_followed_a_retried_one() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    let [a, b] = ["a", "b"].map(|name| dead(&machine, &process, "d", name));
+    assert!(result(process.retry(&a).expect("its document has not moved")).success);
+    process.succeed(&job("d", &[add("new")]));
+    process.wait_until_idle();
+    assert!(matches!(process.retry(&b), Err(NotADeadLetter::Overtaken { .. })));
+}
+
+#[test]
+fn a_dead_letter_that_is_retried_waits_for_a_plugin_that_is_not_loaded() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    let id = dead(&machine, &process, "d", "a");
+    drop(process);
+    let bare = Machine { disk: machine.disk.clone(), reducers: std::sync::Arc::default(), ..Machine::new() };
+    let process = bare.boot();
+    let retried = process.retry(&id).expect("its document has not moved");
+    process.wait_until_idle();
+    assert_eq!(machine.status(&id), JobStatus::Pending);
+    bare.reducers.register(machine.reducers.get(&crate::executor::host::MODEL.into()).expect("it was loaded"));
+    assert!(result(retried).success);
+}

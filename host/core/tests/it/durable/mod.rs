@@ -3,11 +3,13 @@
 mod acceptance;
 mod ahead;
 mod clocks;
+mod dependencies;
 mod disk;
 mod events;
 mod failure;
 mod letters;
 mod machine;
+mod memory;
 mod model;
 mod restart;
 mod stop;

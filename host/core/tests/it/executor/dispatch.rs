@@ -163,11 +163,3 @@ fn room_that_was_reserved_for_a_job_that_failed_is_given_back() {
     completed(&host, "3");
     assert_eq!(host.state("d"), r#"["a","1","2","3"]"#);
 }
-
-#[test]
-fn dispatched_jobs_find_room_in_a_full_queue() {
-    let host = Host::with(|config| config.limits.queue_depth_max = 1);
-    host.succeed(&job("d", &[dispatch("a", &texts(["1", "2", "3"]))]));
-    completed(&host, "3");
-    assert_eq!(host.state("d"), r#"["a","1","2","3"]"#);
-}

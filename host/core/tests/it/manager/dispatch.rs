@@ -6,7 +6,7 @@ use reductor_core::{DispatchGrants, DocumentType, Event, JobErrorCode, JobResult
 use serde_json::{Value, json};
 
 use super::drive::metadata;
-use crate::executor::host::{Host, MODEL, OTHER_MODEL, add, job, job_of, with};
+use crate::executor::host::{Host, MODEL, OTHER_MODEL, add, job, job_of, result, with};
 use crate::executor::scripted::{Scripted, rejected};
 
 /// A host with the documents `d` and `d2` of [`MODEL`] and `e` of [`OTHER_MODEL`].
@@ -160,4 +160,44 @@ fn a_dispatched_job_is_watched_and_counted_like_any_other() {
     host.wait_until_idle();
     assert_eq!(host.result_now(&dispatched.job.id), Some(dispatched));
     assert_eq!(host.status().total_jobs_succeeded, 5);
+}
+
+#[test]
+fn dispatched_jobs_count_against_the_depth_of_the_queue() {
+    let host = Host::with(|config| {
+        config.manager.max_concurrency = Some(1);
+        config.limits.queue_depth_max = 10;
+    });
+    let gate = host.shut_gate();
+    let leaves: Vec<_> = (0..4).map(|leaf| json!({"input": leaf.to_string()})).collect();
+    let roots: Vec<_> = (0..9)
+        .map(|root| {
+            let dispatch = json!({"id": format!("root{root}"), "type": "DISPATCH", "input": leaves});
+            host.accept(&job(&format!("d{root}"), &[dispatch]))
+        })
+        .collect();
+    host.open_gate();
+    assert!(result(gate).success);
+    let deepest = roots.into_iter().map(|root| {
+        let ended = result(root);
+        if let (false, Some(message)) = (ended.success, &ended.error_message) {
+            assert!(message.contains("the queue has no room"), "{message}");
+        }
+        host.stats().queue_backlog
+    });
+    let deepest = deepest.max();
+    assert!(deepest <= Some(10), "{deepest:?} jobs waited");
+    host.wait_until_idle();
+    host.succeed(&job("e", &[add("there is room again")]));
+}
+
+#[test]
+fn what_can_never_fit_into_the_queue_fails_the_job_that_dispatches_it() {
+    let host = Host::with(|config| config.limits.queue_depth_max = 3);
+    let leaves: Vec<_> = (0..4).map(|leaf| json!({"input": leaf.to_string()})).collect();
+    let root = json!({"id": "root", "type": "DISPATCH", "input": leaves});
+    let failed = host.fail(&job("d", &[root]), JobErrorCode::IoError);
+    let message = failed.error_message.as_deref().unwrap_or_default();
+    assert_eq!(message, "it dispatched 4 jobs, and the queue has no room for them: 0 wait, 3 may");
+    assert!(host.operations("d").is_empty());
 }

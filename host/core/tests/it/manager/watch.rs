@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reductor_core::{Action, Job, JobErrorCode, JobId, Json, NotWatched, Retention, UnknownJob, WaitCancelled};
+use reductor_core::{
+    Action, ExecuteError, Job, JobErrorCode, JobId, Json, NotWatched, Refusal, Retention, UnknownJob, WaitCancelled,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::drive::{another, keyed, poll};
@@ -13,7 +15,7 @@ use crate::executor::scripted::rejected;
 fn host_that_keeps(results_max: usize, age_max_ms: u64) -> Host {
     Host::with(|config| {
         config.manager.max_concurrency = Some(1);
-        config.retention = Retention { results_max, age_max: Duration::from_millis(age_max_ms) };
+        config.retention = Retention { results_max, age_max: Duration::from_millis(age_max_ms), outcomes_max: 0 };
     })
 }
 
@@ -168,6 +170,39 @@ fn an_id_names_one_job() {
     host.script.release("h");
     let first = within(first).expect("it was accepted");
     assert_eq!(result(watcher).job, first.job);
+}
+
+#[test]
+fn a_job_is_handed_in_when_execute_is_called_and_not_when_its_future_is_polled() {
+    let host = Host::start();
+    let done = host.succeed(&job("d", &[add("x")]));
+    drop(host.manager().execute(another(&done, "mine"), None, None));
+    let watched = host.watch(&JobId::from("mine")).expect("it was handed in");
+    assert!(result(watched).success);
+}
+
+#[test]
+fn the_same_job_again_is_answered_with_its_result() {
+    let host = Host::start();
+    let done = ["d", "e"].map(|document| host.succeed(&job(document, &[add("x")])));
+    let mine = another(&done[0], "mine");
+    let first = host.execute(mine.clone());
+    assert_eq!(host.execute(mine), first);
+    let other = within(host.manager().execute(another(&done[1], "mine"), None, None));
+    let Err(ExecuteError::Refused(Refusal::Invalid { field, problem })) = other else { panic!("{other:?}") };
+    assert_eq!((field.as_str(), problem.as_str()), ("id", "`mine` is the id of another job"));
+}
+
+#[test]
+fn the_same_job_is_not_run_again_when_its_result_is_gone() {
+    let host = Host::with(|config| config.retention.results_max = 0);
+    let done = host.succeed(&job("d", &[add("x")]));
+    let mine = another(&done, "mine");
+    assert!(host.execute(mine.clone()).success);
+    host.succeed(&job("e", &[add("y")]));
+    let again = within(host.manager().execute(mine, None, None));
+    let Err(ExecuteError::Refused(Refusal::Invalid { problem, .. })) = again else { panic!("{again:?}") };
+    assert_eq!(problem, "the job `mine` completed; its result is not kept any more");
 }
 
 /// The action of a job that is held until `h` is released.
