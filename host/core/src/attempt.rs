@@ -19,12 +19,13 @@ use crate::reducer::{Call, DispatchRequest, LiveDocument, Reducer, ScopeState, c
 use crate::registry::Reducers;
 use crate::residents::{Resident, Residents};
 use crate::store::{Append, DuplicateCheck, Head, ScopeHead};
-use crate::submission::Accepted;
+use crate::submission::{Accepted, ActionIds};
 
 /// What an attempt works with.
 pub(crate) struct Attempt<'a> {
     pub(crate) accepted: &'a Accepted,
     pub(crate) lane: &'a LaneKey,
+    pub(crate) action_ids: ActionIds,
     pub(crate) lineage: &'a Lineage,
     pub(crate) reducer: Arc<dyn Reducer>,
     /// Those that dispatches may go to.
@@ -50,7 +51,7 @@ pub(crate) trait QueuePlaces {
 pub(crate) struct Applied {
     pub(crate) operations: Vec<Operation>,
     /// What was appended, unless nothing was new.
-    pub(crate) append: Option<Append>,
+    pub(crate) append: Option<Arc<Append>>,
     pub(crate) dispatched: Vec<Accepted>,
     /// Where the branch stands now.
     pub(crate) revision: u64,
@@ -131,13 +132,14 @@ impl Attempt<'_> {
         }
         let mut append = None;
         if !appended.is_empty() {
-            let new = Append {
+            let new = Arc::new(Append {
                 lane: self.lane.clone(),
                 expected_revision: resident.head.revision,
                 operations: appended,
                 head: head.clone(),
-                duplicate_check: DuplicateCheck::ByStore,
-            };
+                // Each action was looked for at the revision that the lane stands at.
+                duplicate_check: DuplicateCheck::ByWriter,
+            });
             if let Err(error) = self.log.append(&new) {
                 self.lineage.release(reserved);
                 self.places.release(reserved);
@@ -178,7 +180,7 @@ impl Attempt<'_> {
         self.check_model(&standing)?;
         let from = match &standing {
             Standing::New => None,
-            Standing::Ahead(head) => Some(head.clone()),
+            Standing::Ahead(append) => Some(Arc::new(append.head.clone())),
             Standing::Committed(position) => {
                 self.log.store().snapshot(self.lane, position.revision).map_err(AttemptError::Store)?
             }
@@ -218,7 +220,7 @@ impl Attempt<'_> {
     fn check_model(&self, standing: &Standing) -> Result<(), AttemptError> {
         let document_type = match standing {
             Standing::New => return Ok(()),
-            Standing::Ahead(head) => &head.document_type,
+            Standing::Ahead(append) => &append.head.document_type,
             Standing::Committed(position) => &position.document_type,
         };
         if *document_type == self.accepted.document_type {
@@ -230,6 +232,9 @@ impl Attempt<'_> {
 
     /// The operation that this very action became before, if it did.
     fn applied_before(&self, action: &Action, position: usize) -> Result<Option<Operation>, AttemptError> {
+        if self.action_ids == ActionIds::Fresh {
+            return Ok(None);
+        }
         let stored = self.log.operation_of(self.lane, &action.scope, &action.id).map_err(AttemptError::Store)?;
         let Some(StoredOperation { operation, .. }) = stored else { return Ok(None) };
         let same =

@@ -83,7 +83,7 @@ pub struct EndedJob {
     /// What came of it.
     pub result: Arc<JobResult>,
     /// The operations that it made; none if it failed, or if all were there before.
-    pub append: Option<Append>,
+    pub append: Option<Arc<Append>>,
     /// The jobs that it dispatched.
     pub dispatched: Vec<JournaledJob>,
     /// Where its branch stood when it failed; where it stands now, if it completed.

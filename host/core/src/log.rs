@@ -24,8 +24,8 @@ pub(crate) struct Log {
 pub(crate) enum Standing {
     /// It does not exist.
     New,
-    /// It has appends on their way.
-    Ahead(Arc<Head>),
+    /// It has appends on their way, of which this is the last.
+    Ahead(Arc<Append>),
     /// All of it is committed.
     Committed(Position),
 }
@@ -39,12 +39,11 @@ struct Ahead {
 /// go: replaying so few costs less than writing its states.
 const REPLAY_GLADLY: u64 = 8;
 
-/// The appends of a lane that are on their way.
+/// The appends of a lane that are on their way, oldest first; never empty.
 struct LaneAhead {
-    head: Arc<Head>,
-    operations: HashMap<(Scope, ActionId), StoredOperation>,
-    /// Their keys, by sequence.
-    order: VecDeque<(u64, (Scope, ActionId))>,
+    appends: VecDeque<Arc<Append>>,
+    /// Where the operation of an action is: in which append, and at which place there.
+    operations: HashMap<(Scope, ActionId), (Arc<Append>, usize)>,
 }
 
 impl Log {
@@ -60,8 +59,8 @@ impl Log {
 
     pub(crate) fn standing(&self, lane: &LaneKey) -> Result<Standing, StoreError> {
         // First what is on its way: it leaves for the store only when it is there.
-        if let Some(head) = self.ahead.as_ref().and_then(|ahead| ahead.head(lane)) {
-            return Ok(Standing::Ahead(head));
+        if let Some(last) = self.ahead.as_ref().and_then(|ahead| ahead.last(lane)) {
+            return Ok(Standing::Ahead(last));
         }
         Ok(self.store.position(lane)?.map_or(Standing::New, Standing::Committed))
     }
@@ -70,7 +69,7 @@ impl Log {
     pub(crate) fn document_type(&self, lane: &LaneKey) -> Result<Option<DocumentType>, StoreError> {
         Ok(match self.standing(lane)? {
             Standing::New => None,
-            Standing::Ahead(head) => Some(head.document_type.clone()),
+            Standing::Ahead(append) => Some(append.head.document_type.clone()),
             Standing::Committed(position) => Some(position.document_type),
         })
     }
@@ -79,7 +78,7 @@ impl Log {
     pub(crate) fn revision(&self, lane: &LaneKey) -> Result<u64, StoreError> {
         Ok(match self.standing(lane)? {
             Standing::New => 0,
-            Standing::Ahead(head) => head.revision,
+            Standing::Ahead(append) => append.head.revision,
             Standing::Committed(position) => position.revision,
         })
     }
@@ -98,13 +97,13 @@ impl Log {
 
     /// Appends, or takes down that it is on its way: then whoever called hands it to the
     /// committer.
-    pub(crate) fn append(&self, append: &Append) -> Result<(), StoreError> {
+    pub(crate) fn append(&self, append: &Arc<Append>) -> Result<(), StoreError> {
         match &self.ahead {
             Some(ahead) => {
                 ahead.add(append);
                 Ok(())
             }
-            None => self.store.append(append.clone()),
+            None => self.store.append(Append::clone(append)),
         }
     }
 
@@ -143,46 +142,51 @@ impl Log {
 }
 
 impl Ahead {
-    fn head(&self, lane: &LaneKey) -> Option<Arc<Head>> {
-        self.lock().get(lane).map(|lane| lane.head.clone())
+    fn last(&self, lane: &LaneKey) -> Option<Arc<Append>> {
+        self.lock().get(lane)?.appends.back().cloned()
     }
 
     fn operation_of(&self, lane: &LaneKey, scope: &Scope, action: &ActionId) -> Option<StoredOperation> {
-        self.lock().get(lane)?.operations.get(&(scope.clone(), action.clone())).cloned()
+        let lanes = self.lock();
+        let (append, at) = lanes.get(lane)?.operations.get(&(scope.clone(), action.clone()))?;
+        Some(append.operations[*at].clone())
     }
 
-    fn add(&self, append: &Append) {
-        let head = Arc::new(append.head.clone());
+    fn add(&self, append: &Arc<Append>) {
         let mut lanes = self.lock();
-        let lane = lanes.entry(append.lane.clone()).or_insert_with(|| LaneAhead {
-            head: head.clone(),
-            operations: HashMap::new(),
-            order: VecDeque::new(),
-        });
-        lane.head = head;
-        for stored in &append.operations {
-            let action = &stored.operation.action;
-            let key = (action.scope.clone(), action.id.clone());
-            lane.order.push_back((stored.sequence, key.clone()));
-            lane.operations.insert(key, stored.clone());
+        let lane = lanes
+            .entry(append.lane.clone())
+            .or_insert_with(|| LaneAhead { appends: VecDeque::new(), operations: HashMap::default() });
+        for (at, stored) in append.operations.iter().enumerate() {
+            lane.operations.insert(key_of(stored), (append.clone(), at));
         }
+        lane.appends.push_back(append.clone());
     }
 
     fn committed(&self, key: &LaneKey, revision: u64) {
+        let mut done = Vec::new();
         let mut lanes = self.lock();
         let Some(lane) = lanes.get_mut(key) else { return };
-        while let Some((sequence, _)) = lane.order.front()
-            && *sequence < revision
-        {
-            let (_, action) = lane.order.pop_front().expect("just seen");
-            lane.operations.remove(&action);
+        while let Some(append) = lane.appends.pop_front_if(|append| append.head.revision <= revision) {
+            for stored in &append.operations {
+                lane.operations.remove(&key_of(stored));
+            }
+            done.push(append);
         }
-        if lane.order.is_empty() {
+        if lane.appends.is_empty() {
             lanes.remove(key);
         }
+        drop(lanes);
+        // Freeing states takes longer than the rest; workers need not wait for it.
+        drop(done);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<LaneKey, LaneAhead>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn key_of(stored: &StoredOperation) -> (Scope, ActionId) {
+    let action = &stored.operation.action;
+    (action.scope.clone(), action.id.clone())
 }

@@ -54,7 +54,9 @@ impl MemoryStore {
         match entry {
             Entry::Append(append) => self.append(append.clone()),
             Entry::Ended(ended) => {
-                ended.append.clone().map_or(Ok(()), |append| self.append(append))?;
+                if let Some(append) = &ended.append {
+                    self.append(Append::clone(append))?;
+                }
                 self.journal().end(ended);
                 Ok(())
             }

@@ -1,7 +1,7 @@
 //! The jobs that can be asked about: those under way, and the latest that ended.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::job::{JobResult, JobStatus};
 use crate::journal::{FailedDependency, JobOutcome};
 use crate::outcomes::Outcomes;
 use crate::store::StoreError;
-use crate::submission::Accepted;
+use crate::submission::{Accepted, ActionIds};
 use crate::time::{Moment, Timestamp};
 
 /// How long the results of ended jobs are kept.
@@ -57,6 +57,7 @@ pub(crate) struct Record {
     pub(crate) accepted: Accepted,
     /// Where it comes from by dispatch.
     pub(crate) lineage: Lineage,
+    pub(crate) action_ids: ActionIds,
     /// By the manager's clock.
     pub(crate) accepted_at: Duration,
     pub(crate) journal: JournalPlace,
@@ -69,13 +70,27 @@ pub(crate) struct JournalPlace {
     order: AtomicU64,
     /// By the time of day.
     pub(crate) accepted_at: Timestamp,
-    /// Whether its acceptance is in the journal, or on the way of no return to it.
-    written: AtomicBool,
+    /// An [`Acceptance`]. Changes under the committer's lock.
+    acceptance: AtomicU8,
+}
+
+/// What the journal has, or is about to have, of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Acceptance {
+    /// Nothing: nobody has asked for its acceptance yet.
+    Deferred,
+    /// Its acceptance is to be in the next batch.
+    Gathered,
+    /// Its acceptance.
+    Written,
+    /// Its end, written or gathered.
+    Ended,
 }
 
 impl JournalPlace {
     fn new(accepted_at: Timestamp) -> Self {
-        Self { order: AtomicU64::new(0), accepted_at, written: AtomicBool::new(false) }
+        Self { order: AtomicU64::new(0), accepted_at, acceptance: AtomicU8::new(Acceptance::Deferred as u8) }
     }
 
     /// Its number in the journal; 0 without one.
@@ -87,12 +102,17 @@ impl JournalPlace {
         self.order.store(order, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_being_written(&self) -> bool {
-        self.written.load(Ordering::Relaxed)
+    pub(crate) fn acceptance(&self) -> Acceptance {
+        match self.acceptance.load(Ordering::Relaxed) {
+            0 => Acceptance::Deferred,
+            1 => Acceptance::Gathered,
+            2 => Acceptance::Written,
+            _ => Acceptance::Ended,
+        }
     }
 
-    pub(crate) fn is_written_now(&self) {
-        self.written.store(true, Ordering::Relaxed);
+    pub(crate) fn set_acceptance(&self, acceptance: Acceptance) {
+        self.acceptance.store(acceptance as u8, Ordering::Relaxed);
     }
 }
 
@@ -281,14 +301,20 @@ impl Kept {
 }
 
 impl Record {
-    pub(crate) fn new(accepted: Accepted, lineage: Lineage, at: Moment) -> Arc<Self> {
-        Self::accepted(accepted, lineage, at.elapsed, at.now)
+    pub(crate) fn new(accepted: Accepted, lineage: Lineage, action_ids: ActionIds, at: Moment) -> Arc<Self> {
+        Self::accepted(accepted, lineage, action_ids, at.elapsed, at.now)
     }
 
-    fn accepted(accepted: Accepted, lineage: Lineage, accepted_at: Duration, time_of_day: Timestamp) -> Arc<Self> {
+    fn accepted(
+        accepted: Accepted,
+        lineage: Lineage,
+        action_ids: ActionIds,
+        accepted_at: Duration,
+        time_of_day: Timestamp,
+    ) -> Arc<Self> {
         let journal = JournalPlace::new(time_of_day);
         let progress = Progress { stage: Stage::Waiting, watchers: SmallVec::new(), dependents: Vec::new() };
-        Arc::new(Self { accepted, lineage, accepted_at, journal, progress: Mutex::new(progress) })
+        Arc::new(Self { accepted, lineage, action_ids, accepted_at, journal, progress: Mutex::new(progress) })
     }
 
     /// The record of a job that the journal has.
@@ -300,18 +326,19 @@ impl Record {
         at: Moment,
     ) -> Arc<Self> {
         let waited = at.now.since(accepted_at);
-        let record = Self::accepted(accepted, lineage, at.elapsed.saturating_sub(waited), accepted_at);
+        let record =
+            Self::accepted(accepted, lineage, ActionIds::Given, at.elapsed.saturating_sub(waited), accepted_at);
         record.journal.set_order(order);
-        record.journal.is_written_now();
+        record.journal.set_acceptance(Acceptance::Written);
         record
     }
 
     /// The record of the same job for another start of the manager: nobody waits for it yet.
     pub(crate) fn anew(&self) -> Arc<Self> {
         let (accepted, lineage) = (self.accepted.clone(), self.lineage.clone());
-        let record = Self::accepted(accepted, lineage, self.accepted_at, self.journal.accepted_at);
+        let record = Self::accepted(accepted, lineage, self.action_ids, self.accepted_at, self.journal.accepted_at);
         record.journal.set_order(self.journal.order());
-        record.journal.is_written_now();
+        record.journal.set_acceptance(Acceptance::Written);
         record
     }
 
@@ -328,9 +355,9 @@ impl Record {
             idempotency_key: metadata.idempotency_key,
             causation: metadata.causation,
         };
-        let record = Self::accepted(accepted, Lineage::root(), Duration::ZERO, result.completed_at);
+        let record = Self::accepted(accepted, Lineage::root(), ActionIds::Given, Duration::ZERO, result.completed_at);
         record.journal.set_order(order);
-        record.journal.is_written_now();
+        record.journal.set_acceptance(Acceptance::Written);
         record.lock().stage = Stage::Ended(result.clone());
         record
     }

@@ -183,7 +183,21 @@ impl Refusal {
     }
 }
 
+/// Whose the ids of a job's actions are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ActionIds {
+    /// The host made all of them for this job, in this process: no operation can have one.
+    Fresh,
+    /// An operation may have one of them already.
+    Given,
+}
+
 impl Submission {
+    /// Whose the ids of its actions will be.
+    pub(crate) fn action_ids(&self) -> ActionIds {
+        if self.actions.iter().all(|action| action.id.is_none()) { ActionIds::Fresh } else { ActionIds::Given }
+    }
+
     /// Reads a submission from JSON.
     ///
     /// # Errors

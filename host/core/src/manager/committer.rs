@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::journey::End;
-use crate::records::Record;
+use super::journey::{End, journaled};
+use crate::records::{Acceptance, Record};
 use crate::store::{Entry, StoreError};
 
 /// How long an acceptance waits for the end of its job, so that one batch has both: far less
@@ -19,6 +19,11 @@ const ENDS_MAX: usize = 16_384;
 /// Bytes of states that may wait to be written or be under way to the disk before workers wait: an
 /// end carries the states that its job led to, and a disk may stall for seconds.
 const STATE_BYTES_MAX: usize = 64 << 20;
+/// Deferred jobs that are kept whether they have ended or not: fewer are not worth looking through.
+const DEFERRED_MIN: usize = 1_024;
+/// How long a job may wait or run before its acceptance is written although nobody has asked for it.
+/// Most jobs end within that time, and then their ends are all that is written of them.
+const DEFERRED_TIME_MAX: Duration = Duration::from_secs(1);
 /// A batch of so many waits for nothing more.
 const BATCH_LARGE: usize = 1_024;
 
@@ -33,6 +38,14 @@ pub(super) struct Item {
     /// Absent if something only waits for all that came before.
     pub(super) entry: Option<Entry>,
     pub(super) then: Then,
+}
+
+impl Item {
+    /// The acceptance of a job, and who is to be told when it is durable.
+    fn accepted(record: &Arc<Record>, told: Option<Told>) -> Self {
+        let entry = Entry::Accepted(journaled(record, Vec::new()));
+        Self { entry: Some(entry), then: Then::Accepted { record: record.clone(), told } }
+    }
 }
 
 /// What follows once an entry is durable.
@@ -63,6 +76,10 @@ pub(super) struct Committer {
 
 struct Gathered {
     items: VecDeque<Item>,
+    /// Jobs whose acceptance nobody has asked for, and when they came.
+    deferred: VecDeque<(Instant, Arc<Record>)>,
+    /// How many of those there may be before the ones that ended are dropped.
+    deferred_max: usize,
     /// When the first of them came.
     since: Option<Instant>,
     /// Acceptances among them whose jobs have not ended.
@@ -77,6 +94,8 @@ struct Gathered {
     writing: bool,
     /// Whether the committer ends when all is written.
     closing: bool,
+    /// Whether it has ended.
+    closed: bool,
     stopped: Option<StoreError>,
 }
 
@@ -85,6 +104,8 @@ impl Committer {
         Self {
             gathered: Mutex::new(Gathered {
                 items: VecDeque::new(),
+                deferred: VecDeque::new(),
+                deferred_max: DEFERRED_MIN,
                 since: None,
                 unpaired: 0,
                 ends: 0,
@@ -92,6 +113,7 @@ impl Committer {
                 state_bytes_writing: 0,
                 writing: false,
                 closing: false,
+                closed: false,
                 stopped: None,
             }),
             work: Condvar::new(),
@@ -106,6 +128,88 @@ impl Committer {
         self.last_order.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Takes note of a job whose acceptance need not be written unless somebody asks for it.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is written any more.
+    pub(super) fn defer(&self, record: &Arc<Record>) -> Result<(), StoreError> {
+        let mut gathered = self.lock();
+        if let Some(error) = &gathered.stopped {
+            return Err(error.clone());
+        }
+        // Not woken for it: the committer looks at least once in the time that they may wait.
+        gathered.defer(Instant::now(), record);
+        Ok(())
+    }
+
+    /// Has the acceptance of a job written, if it is not yet. Returns where to wait until it is.
+    pub(super) fn accept(&self, record: &Arc<Record>) -> Written {
+        let (told, written) = oneshot::channel();
+        let mut gathered = self.lock();
+        if let Some(error) = &gathered.stopped {
+            // The receiver is right here.
+            let _ = told.send(Err(error.clone()));
+            return written;
+        }
+        if gathered.closed {
+            // It wrote all that was handed over, deferred acceptances included.
+            let _ = told.send(Ok(()));
+            return written;
+        }
+        let first = gathered.items.is_empty();
+        let item = match record.journal.acceptance() {
+            Acceptance::Deferred => Item::accepted(record, Some(told)),
+            // It is before this in the same batch, or written.
+            Acceptance::Gathered | Acceptance::Written | Acceptance::Ended => {
+                Item { entry: None, then: Then::Tell(told) }
+            }
+        };
+        gathered.add(item);
+        self.added(gathered, first);
+        written
+    }
+
+    /// Has the acceptances of all jobs written that have not ended.
+    pub(super) fn accept_deferred(&self) {
+        let mut gathered = self.lock();
+        let first = gathered.items.is_empty();
+        gathered.accept_deferred(|_| true);
+        self.added(gathered, first);
+    }
+
+    /// Hands over an entry about a job that the journal may not have yet.
+    pub(super) fn push_about(&self, record: &Arc<Record>, item: Item) -> Result<(), Box<(Item, StoreError)>> {
+        let mut gathered = self.lock();
+        if let Some(error) = &gathered.stopped {
+            return Err(Box::new((item, error.clone())));
+        }
+        let first = gathered.items.is_empty();
+        if record.journal.acceptance() == Acceptance::Deferred {
+            gathered.add(Item::accepted(record, None));
+        }
+        gathered.add(item);
+        self.added(gathered, first);
+        Ok(())
+    }
+
+    /// Hands over an entry about a job that the journal may not have yet, and blocks until it is
+    /// durable.
+    pub(super) fn write_about(&self, record: &Arc<Record>, entry: Entry) -> Result<(), StoreError> {
+        let (told, written) = oneshot::channel();
+        self.push_about(record, Item { entry: Some(entry), then: Then::Tell(told) }).map_err(|refused| refused.1)?;
+        wait(written)
+    }
+
+    /// Hands over the end of a job, and blocks until it is durable.
+    pub(super) fn write_end(&self, record: &Arc<Record>, entry: Entry) -> Result<(), StoreError> {
+        {
+            let _gathered = self.lock();
+            record.journal.set_acceptance(Acceptance::Ended);
+        }
+        self.write_now(entry)
+    }
+
     /// Hands an entry over. If the store has stopped, the item comes back with the reason.
     pub(super) fn push(&self, item: Item) -> Result<(), Box<(Item, StoreError)>> {
         let mut gathered = self.lock();
@@ -118,17 +222,25 @@ impl Committer {
         Ok(())
     }
 
-    /// Hands entries over that are to be in one batch. If the store has stopped, all of them come
-    /// back.
-    pub(super) fn push_all(&self, items: Vec<Item>) -> Result<(), (Vec<Item>, StoreError)> {
+    /// Has the acceptances of new jobs written in one batch. Returns where to wait for each.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is written any more.
+    pub(super) fn accept_all(&self, records: &[&Arc<Record>]) -> Result<Vec<Written>, StoreError> {
         let mut gathered = self.lock();
         if let Some(error) = &gathered.stopped {
-            return Err((items, error.clone()));
+            return Err(error.clone());
         }
         let first = gathered.items.is_empty();
-        items.into_iter().for_each(|item| gathered.add(item));
+        let accept = |record: &&Arc<Record>| {
+            let (told, written) = oneshot::channel();
+            gathered.add(Item::accepted(record, Some(told)));
+            written
+        };
+        let written = records.iter().map(accept).collect();
         self.added(gathered, first);
-        Ok(())
+        Ok(written)
     }
 
     /// `first` says whether nothing had gathered before.
@@ -202,14 +314,17 @@ impl Committer {
         let mut gathered = self.lock();
         let began = Instant::now();
         loop {
+            gathered.accept_deferred(|waited| waited >= DEFERRED_TIME_MAX);
             let Some(since) = gathered.since.filter(|_| !gathered.items.is_empty()) else {
                 if gathered.closing {
+                    gathered.closed = true;
                     return None;
                 }
                 let left = patience.saturating_sub(began.elapsed());
                 if left.is_zero() {
                     return Some(Vec::new());
                 }
+                let left = left.min(DEFERRED_TIME_MAX);
                 gathered = self.work.wait_timeout(gathered, left).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             };
@@ -244,6 +359,7 @@ impl Committer {
     pub(super) fn stop(&self, because: StoreError) -> Vec<Item> {
         let mut gathered = self.lock();
         gathered.stopped.get_or_insert(because);
+        gathered.deferred.clear();
         (gathered.since, gathered.unpaired, gathered.ends, gathered.state_bytes) = (None, 0, 0, 0);
         gathered.items.drain(..).collect()
     }
@@ -277,12 +393,16 @@ impl Gathered {
     fn add(&mut self, item: Item) {
         self.state_bytes += item.entry.as_ref().map_or(0, state_bytes);
         match &item.then {
-            Then::Accepted { .. } => self.unpaired += 1,
+            Then::Accepted { record, .. } => {
+                self.unpaired += 1;
+                record.journal.set_acceptance(Acceptance::Gathered);
+            }
             Then::Ended(end) => {
                 self.ends += 1;
-                if !end.record.journal.is_being_written() {
+                if end.record.journal.acceptance() == Acceptance::Gathered {
                     self.unpaired = self.unpaired.saturating_sub(1);
                 }
+                end.record.journal.set_acceptance(Acceptance::Ended);
             }
             Then::Tell(_) | Then::Nothing => {}
         }
@@ -290,12 +410,37 @@ impl Gathered {
         self.items.push_back(item);
     }
 
+    fn defer(&mut self, now: Instant, record: &Arc<Record>) {
+        if self.deferred.len() >= self.deferred_max {
+            self.deferred.retain(|(_, record)| record.journal.acceptance() == Acceptance::Deferred);
+            self.deferred_max = DEFERRED_MIN.max(2 * self.deferred.len());
+        }
+        self.deferred.push_back((now, record.clone()));
+    }
+
+    /// Gathers the acceptances of deferred jobs, the oldest first, as long as `is_due` says so of the
+    /// time that the job has waited.
+    fn accept_deferred(&mut self, is_due: impl Fn(Duration) -> bool) {
+        while let Some((since, record)) = self.deferred.front() {
+            let is_deferred = record.journal.acceptance() == Acceptance::Deferred;
+            if is_deferred && !is_due(since.elapsed()) {
+                return;
+            }
+            let (_, record) = self.deferred.pop_front().expect("just seen");
+            if is_deferred {
+                self.add(Item::accepted(&record, None));
+            }
+        }
+    }
+
     fn take(&mut self) -> Vec<Item> {
         // A batch of submissions is accepted all together: they came together, and leave so.
         let batch: Vec<_> = self.items.drain(..).collect();
         for item in &batch {
-            if let Then::Accepted { record, .. } = &item.then {
-                record.journal.is_written_now();
+            if let Then::Accepted { record, .. } = &item.then
+                && record.journal.acceptance() == Acceptance::Gathered
+            {
+                record.journal.set_acceptance(Acceptance::Written);
             }
         }
         (self.since, self.unpaired, self.ends, self.writing) = (None, 0, 0, true);

@@ -3,24 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
-use super::committer::{Item, Then, Written};
+use super::committer::{self, Item, Then, Written};
 use super::doorbell::Guard;
 use super::journey::{journaled, unstarted_result};
 use super::shared::{Pending, Shared, Waiting};
-use super::ticket::{Submitted, Ticket};
+use super::ticket::{JobAcceptance, Submitted, Ticket};
 use crate::dispatch::Lineage;
 use crate::event::{Event, JobAvailableEvent, JobFailedEvent};
 use crate::ids::{DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobResult};
 use crate::journal::{EndedJob, FailedAttempt, JobOutcome};
 use crate::queue::NotQueued;
-use crate::records::{Hold, NotCancelled, Record, Released};
+use crate::records::{Acceptance, Hold, NotCancelled, Record, Released};
 use crate::report::Report;
 use crate::roll::{Ended, Phase};
 use crate::store::{Entry, StoreError};
-use crate::submission::{Accepted, Refusal, Submission};
+use crate::submission::{Accepted, ActionIds, Refusal, Submission};
 use crate::time::Moment;
 
 /// Why none of several submissions was accepted.
@@ -62,8 +60,6 @@ struct Entrant {
     lane: LaneKey,
     document_type: DocumentType,
     pending: Pending,
-    /// What the journal is to have, where there is one.
-    item: Option<Item>,
 }
 
 impl New {
@@ -113,7 +109,7 @@ impl Shared {
             let problem = format!("the job `{}` {outcome}; its result is not kept any more", accepted.job.id);
             return Err(Refusal::Invalid { field: "id".to_owned(), problem });
         }
-        let record = Record::new(accepted, Lineage::root(), at);
+        let record = Record::new(accepted, Lineage::root(), ActionIds::Given, at);
         self.let_in_one(Arrival::New(New { lane, record, dependencies: Vec::new() }))
     }
 
@@ -135,6 +131,7 @@ impl Shared {
             None => self.document_type(&lane, submission.document_type.as_ref())?,
         };
         let reducer = self.reducers.serving(&document_type)?;
+        let action_ids = submission.action_ids();
         let accepted = submission.admit(reducer.manifest(), &self.config.limits, at.now)?;
         let dependencies =
             accepted.depends_on.iter().enumerate().map(|(position, job_id)| match self.find_record(job_id, at)? {
@@ -145,7 +142,7 @@ impl Shared {
                 },
             });
         let dependencies = dependencies.collect::<Result<_, Refusal>>()?;
-        let record = Record::new(accepted, Lineage::root(), at);
+        let record = Record::new(accepted, Lineage::root(), action_ids, at);
         Ok(Arrival::New(New { lane, record, dependencies }))
     }
 
@@ -157,26 +154,31 @@ impl Shared {
         }
         arrivals.iter_mut().for_each(|arrival| self.recognise(arrival));
         check_room(&waiting, &arrivals, self.beyond_queue(&waiting))?;
-        let mut submitted: Vec<Submitted> = Vec::with_capacity(arrivals.len());
         let mut records: Vec<Arc<Record>> = Vec::with_capacity(arrivals.len());
         let mut entrants = Vec::with_capacity(arrivals.len());
+        let mut known = Vec::new();
         for arrival in arrivals {
-            let (record, written) = match arrival {
+            let record = match arrival {
                 Arrival::New(new) => {
-                    let (entrant, written) = self.enter(new);
+                    let entrant = self.enter(new);
                     let record = entrant.pending.record.clone();
                     entrants.push(entrant);
-                    (record, written)
+                    record
                 }
-                Arrival::Known(record) => self.known(record),
-                Arrival::Twin(position) => (records[position].clone(), None),
+                Arrival::Known(record) => {
+                    known.push(record.clone());
+                    record
+                }
+                Arrival::Twin(position) => records[position].clone(),
             };
-            submitted.push(Submitted::new(&record, written));
             records.push(record);
         }
-        self.push(waiting, entrants);
-        let accepted = submitted.into_iter().map(Submitted::accepted_blocking).enumerate();
-        accepted.map(|(position, ticket)| ticket.map_err(|refusal| BatchRefusal { position, refusal })).collect()
+        let tickets: Vec<_> = records.iter().map(|record| Ticket::of(record)).collect();
+        let failed = |error| BatchRefusal { position: 0, refusal: Refusal::Store(error) };
+        let written = self.push_accepted(waiting, entrants).map_err(failed)?;
+        let known = known.iter().filter_map(|record| self.acceptance(record).request());
+        known.chain(written).try_for_each(committer::wait).map_err(failed)?;
+        Ok(tickets)
     }
 
     /// The same for one, which is nearly always all there is, and without waiting.
@@ -188,28 +190,25 @@ impl Shared {
         self.recognise(&mut arrival);
         let new = match arrival {
             Arrival::New(new) => new,
-            Arrival::Known(record) => {
-                let (record, written) = self.known(record);
-                return Ok(Submitted::new(&record, written));
-            }
+            Arrival::Known(record) => return Ok(Submitted::new(&record, self.acceptance(&record))),
             Arrival::Twin(_) => unreachable!("it has no batch to have a twin in"),
         };
         let beyond = self.beyond_queue(&waiting);
         let room = waiting.queue.has_room_for([(&new.lane, new.document_type())].into_iter(), beyond);
         room.map_err(|(_, problem)| refusal(problem, &new))?;
-        let (entrant, written) = self.enter(new);
-        let submitted = Submitted::new(&entrant.pending.record, written);
-        self.push(waiting, [entrant]);
+        let entrant = self.enter(new);
+        let record = &entrant.pending.record;
+        let submitted = Submitted::new(record, self.acceptance(record));
+        self.push_one(waiting, entrant);
         Ok(submitted)
     }
 
-    /// A job that was submitted before, and where to wait until the journal has it.
-    fn known(&self, record: Arc<Record>) -> (Arc<Record>, Option<Written>) {
-        let written = match &self.committer {
-            Some(committer) if !record.has_ended() => Some(committer.hand_over(None)),
-            _ => None,
-        };
-        (record, written)
+    /// How to have the acceptance of a job written, where there is a journal.
+    fn acceptance(&self, record: &Arc<Record>) -> JobAcceptance {
+        match &self.committer {
+            Some(committer) if !record.has_ended() => JobAcceptance::OnRequest(committer.clone(), record.clone()),
+            _ => JobAcceptance::Done,
+        }
     }
 
     /// Whether what is accepted can be kept.
@@ -238,8 +237,8 @@ impl Shared {
         }
     }
 
-    /// Makes the job known. Returns where there is a journal where to wait until it has the job.
-    fn enter(&self, new: New) -> (Entrant, Option<Written>) {
+    /// Makes the job known.
+    fn enter(&self, new: New) -> Entrant {
         let document_type = new.document_type().clone();
         let New { lane, record, dependencies } = new;
         self.records.insert(&record);
@@ -248,36 +247,63 @@ impl Shared {
             for dependency in dependencies {
                 match dependency {
                     // A stop and a start since the check have made another record of the same job.
-                    Dependency::Known(known) => self.records.current(known).hold(&record, &hold),
+                    Dependency::Known(known) => self.depend(&self.records.current(known), &record, &hold),
                     Dependency::Remembered(job_id, outcome) => hold.ended_as(&job_id, outcome),
                 }
             }
             hold
         });
-        let (item, written) = match &self.committer {
-            None => (None, None),
-            Some(committer) => {
-                let (told, written) = oneshot::channel();
-                record.journal.set_order(committer.next_order());
-                let then = Then::Accepted { record: record.clone(), told: Some(told) };
-                let entry = Entry::Accepted(journaled(&record, Vec::new()));
-                (Some(Item { entry: Some(entry), then }), Some(written))
-            }
-        };
-        (Entrant { lane, document_type, pending: Pending::new(record, hold), item }, written)
+        if let Some(committer) = &self.committer {
+            record.journal.set_order(committer.next_order());
+        }
+        Entrant { lane, document_type, pending: Pending::new(record, hold) }
     }
 
-    /// Hands jobs to the journal, where there is one, and queues them: all of them or none.
-    fn push(&self, mut waiting: Guard<'_, Waiting>, entrants: impl AsMut<[Entrant]> + IntoIterator<Item = Entrant>) {
-        let mut entrants = entrants;
-        if let Some(committer) = &self.committer {
-            let items = entrants.as_mut().iter_mut().filter_map(|entrant| entrant.item.take()).collect();
-            if let Err((items, error)) = committer.push_all(items) {
-                drop(waiting);
-                return items.into_iter().for_each(|item| self.not_written(item.then, &error));
-            }
+    /// Holds a job back until another has completed. The journal must not have the dependent and not
+    /// know the other.
+    fn depend(&self, dependency: &Arc<Record>, dependent: &Arc<Record>, hold: &Arc<Hold>) {
+        if let Some(committer) = &self.committer
+            && dependency.journal.acceptance() == Acceptance::Deferred
+        {
+            // Before the acceptance of the dependent, and so durable no later.
+            drop(committer.accept(dependency));
         }
-        for Entrant { lane, document_type, pending, item: _ } in entrants {
+        dependency.hold(dependent, hold);
+    }
+
+    /// Queues one job, whose acceptance is written when somebody asks for it.
+    fn push_one(&self, waiting: Guard<'_, Waiting>, entrant: Entrant) {
+        if let Some(committer) = &self.committer
+            && let Err(error) = committer.defer(&entrant.pending.record)
+        {
+            drop(waiting);
+            return self.suspend(&entrant.pending.record, &error);
+        }
+        self.push(waiting, [entrant]);
+    }
+
+    /// Queues jobs whose acceptances are to be in one batch. Returns where to wait for each, where
+    /// there is a journal.
+    fn push_accepted(&self, waiting: Guard<'_, Waiting>, entrants: Vec<Entrant>) -> Result<Vec<Written>, StoreError> {
+        let Some(committer) = &self.committer else {
+            self.push(waiting, entrants);
+            return Ok(Vec::new());
+        };
+        let records: Vec<_> = entrants.iter().map(|entrant| &entrant.pending.record).collect();
+        let written = match committer.accept_all(&records) {
+            Ok(written) => written,
+            Err(error) => {
+                drop(waiting);
+                records.into_iter().for_each(|record| self.suspend(record, &error));
+                return Err(error);
+            }
+        };
+        self.push(waiting, entrants);
+        Ok(written)
+    }
+
+    fn push(&self, mut waiting: Guard<'_, Waiting>, entrants: impl IntoIterator<Item = Entrant>) {
+        for Entrant { lane, document_type, pending } in entrants {
             // No worker can have started it: that needs the lock.
             self.announce_available(&pending.record.accepted.job);
             waiting.queue.push_beyond(lane, document_type, pending);
@@ -350,20 +376,23 @@ impl Shared {
     /// Waits until the journal has that a job was cancelled, where there is one.
     fn journal_cancelled(
         &self,
-        record: &Record,
+        record: &Arc<Record>,
         result: &Arc<JobResult>,
         failed_attempt: FailedAttempt,
     ) -> Result<(), StoreError> {
         let Some(committer) = &self.committer else { return Ok(()) };
-        committer.write_now(Entry::Ended(EndedJob {
-            journaled: journaled(record, vec![failed_attempt]),
-            result: result.clone(),
-            append: None,
-            dispatched: Vec::new(),
-            // A branch whose position cannot be read now is one that a retry finds moved.
-            revision: self.log.revision(&record.accepted.job.lane()).unwrap_or(u64::MAX),
-            budget_left: None,
-        }))
+        committer.write_end(
+            record,
+            Entry::Ended(EndedJob {
+                journaled: journaled(record, vec![failed_attempt]),
+                result: result.clone(),
+                append: None,
+                dispatched: Vec::new(),
+                // A branch whose position cannot be read now is one that a retry finds moved.
+                revision: self.log.revision(&record.accepted.job.lane()).unwrap_or(u64::MAX),
+                budget_left: None,
+            }),
+        )
     }
 
     /// Lets lanes go on that were held by a job that has ended, and takes down which jobs fail with
@@ -375,7 +404,7 @@ impl Shared {
                 let (job_id, order) = (record.job_id().clone(), record.journal.order());
                 let entry = Entry::DependencyFailed { job_id, order, failed };
                 // If nothing is written any more, the next start finds the job that failed.
-                let _ = committer.push(Item { entry: Some(entry), then: Then::Nothing });
+                let _ = committer.push_about(&record, Item { entry: Some(entry), then: Then::Nothing });
             }
         }
         if lanes.is_empty() {

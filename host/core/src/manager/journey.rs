@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::committer::{Item, Then};
+use super::committer::{self, Item, Then};
 use super::shared::{Origin, Pending, Run, Shared};
 use crate::attempt::{Applied, Attempt, QueuePlaces};
 use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobStartedEvent};
@@ -13,13 +13,14 @@ use crate::ids::LaneKey;
 use crate::job::{JobMetadata, JobResult, JobStatus};
 use crate::journal::{EndedJob, FailedAttempt, FailedDependency, JournaledJob, keep_attempt};
 use crate::plugin::PluginRef;
-use crate::records::Record;
+use crate::records::{Acceptance, Record};
 use crate::reducer::Call;
 use crate::report::Report;
 use crate::residents::Resident;
 use crate::retry::{self, Fault, Verdict};
 use crate::roll::Ended;
 use crate::store::{Append, Entry, StoreError};
+use crate::submission::ActionIds;
 use crate::time::{Moment, Timestamp};
 
 /// What became of a job's turn.
@@ -91,6 +92,7 @@ impl Shared {
         let attempt = Attempt {
             accepted,
             lane,
+            action_ids: pending.record.action_ids,
             lineage: &pending.record.lineage,
             reducer,
             reducers: &self.reducers,
@@ -162,7 +164,7 @@ impl Shared {
             dispatched: applied
                 .dispatched
                 .into_iter()
-                .map(|accepted| Record::new(accepted, children.clone(), at))
+                .map(|accepted| Record::new(accepted, children.clone(), ActionIds::Given, at))
                 .collect(),
             counts: Ended::Succeeded(pending.executed),
             event: EndEvent::Completed,
@@ -236,7 +238,7 @@ impl Shared {
         let Some(committer) = &self.committer else { return Ok(()) };
         let (job_id, order) = (pending.record.job_id().clone(), pending.record.journal.order());
         let entry = Entry::AttemptFailed { job_id, order, attempt: attempt.clone(), not_before };
-        committer.write_now(entry).inspect_err(|error| self.suspend(&pending.record, error))?;
+        committer.write_about(&pending.record, entry).inspect_err(|error| self.suspend(&pending.record, error))?;
         keep_attempt(&mut pending.failed_attempts, attempt);
         Ok(())
     }
@@ -279,11 +281,11 @@ impl Shared {
     }
 
     /// Ends a job: at once, or where there is a journal when it has it.
-    fn end(&self, end: End, append: Option<Append>, revision: u64, failed_attempts: Vec<FailedAttempt>) {
+    fn end(&self, end: End, append: Option<Arc<Append>>, revision: u64, failed_attempts: Vec<FailedAttempt>) {
         let Some(committer) = &self.committer else { return self.announce(end) };
         let dispatched = end.dispatched.iter().map(|record| {
             record.journal.set_order(committer.next_order());
-            record.journal.is_written_now();
+            record.journal.set_acceptance(Acceptance::Written);
             journaled(record, Vec::new())
         });
         let lineage = &end.record.lineage;
@@ -324,6 +326,12 @@ impl Shared {
     /// Gives back a job that the manager will not run now, without calling it failed. Where there
     /// is a journal, it runs after the next start, as one that has had so many `attempts`.
     fn give_back(&self, pending: Pending, attempts: u32) {
+        if let Some(committer) = &self.committer
+            && pending.record.journal.acceptance() == Acceptance::Deferred
+            && let Err(error) = committer::wait(committer.accept(&pending.record))
+        {
+            return self.suspend(&pending.record, &error);
+        }
         let at = self.config.clock.moment();
         let metadata = pending.metadata(at, Ran { plugin: None, fuel_consumed: 0 });
         // The job is as it was before it began.

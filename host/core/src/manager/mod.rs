@@ -35,7 +35,7 @@ use crate::ids::{JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobExecutorManagerConfig, JobResult};
 use crate::journal::{JobQuery, JobRecord};
 use crate::quarantine::Quarantine;
-use crate::records::{NotCancelled, UnknownJob};
+use crate::records::{Acceptance, NotCancelled, UnknownJob};
 use crate::reducer::Call;
 use crate::registry::Reducers;
 use crate::roll::{ExecutorStats, ExecutorStatus, Phase};
@@ -303,7 +303,10 @@ impl JobExecutorManager {
     }
 
     /// The same without waiting until the journal has the job, where there is one: the job may
-    /// run already, and a client that waits for its result alone waits for one fsync, not two.
+    /// run already. A client that waits for its result alone waits for one fsync, not two, and the
+    /// journal gets the job's end alone, unless it is asked for its acceptance
+    /// ([`Submitted::accepted`]), somebody else goes by the job's id, or the job takes longer than a
+    /// second.
     ///
     /// # Errors
     ///
@@ -358,6 +361,12 @@ impl JobExecutorManager {
     /// ([`ExecutorConfig::retention`], or where there is a journal as the store was told).
     pub fn watch(&self, job_id: &JobId) -> Result<Ticket, NotWatched> {
         let record = self.shared.find_record(job_id, self.shared.config.clock.moment())??;
+        if let Some(committer) = &self.shared.committer
+            && record.journal.acceptance() == Acceptance::Deferred
+        {
+            // Another one goes by its id now, and need not wait for it to be durable.
+            drop(committer.accept(&record));
+        }
         Ok(Ticket::of(&record))
     }
 
@@ -537,6 +546,7 @@ impl Drop for JobExecutorManager {
             thread.join().expect("a worker does not panic");
         }
         if let Some(committer) = &self.shared.committer {
+            committer.accept_deferred();
             committer.wait_until_written();
         }
         let left = self.shared.lock().queue.drain();

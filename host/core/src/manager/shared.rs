@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) reducers: Arc<Reducers>,
     pub(super) log: Log,
     /// Writes the journal, where the store outlives the process.
-    pub(super) committer: Option<Committer>,
+    pub(super) committer: Option<Arc<Committer>>,
     pub(super) bus: EventBus,
     pub(super) residents: Residents,
     pub(super) records: Records,
@@ -146,7 +146,7 @@ impl Shared {
     ) -> Result<Self, StoreError> {
         let committer = match store.durability() {
             Durability::Process => None,
-            Durability::Disk => Some(Committer::new(store.last_order()?)),
+            Durability::Disk => Some(Arc::new(Committer::new(store.last_order()?))),
         };
         // A store that outlives the process remembers the outcomes.
         let outcomes_max = if committer.is_some() { 0 } else { config.retention.outcomes_max };
@@ -190,7 +190,7 @@ impl Shared {
     /// Whether there are no jobs that go on: none waits for a worker, none runs, and the end of none
     /// is being written.
     pub(super) fn is_idle(&self, waiting: &Waiting) -> bool {
-        !waiting.queue.goes_on() && !self.committer.as_ref().is_some_and(Committer::is_busy)
+        !waiting.queue.goes_on() && !self.committer.as_ref().is_some_and(|committer| committer.is_busy())
     }
 
     /// Tells those who wait for it that there are no jobs, if there are none that go on.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::committer::{self, Written};
+use super::committer::{self, Committer, Written};
 use crate::ids::JobId;
 use crate::job::JobResult;
 use crate::records::Record;
@@ -27,13 +27,39 @@ pub struct Ticket {
 #[must_use = "the job is not accepted before this says so"]
 pub struct Submitted {
     ticket: Ticket,
-    /// Absent if there is nothing to wait for.
-    written: Option<Written>,
+    acceptance: JobAcceptance,
+}
+
+/// How to have the acceptance of a job written.
+pub(super) enum JobAcceptance {
+    /// Nothing is to be written, or it is.
+    Done,
+    /// The committer writes it when it is asked to.
+    OnRequest(Arc<Committer>, Arc<Record>),
+}
+
+impl JobAcceptance {
+    /// Asks for it. Returns where to wait, if there is something to wait for.
+    pub(super) fn request(self) -> Option<Written> {
+        match self {
+            Self::Done => None,
+            Self::OnRequest(committer, record) => Some(committer.accept(&record)),
+        }
+    }
+}
+
+impl std::fmt::Debug for JobAcceptance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Done => "Done",
+            Self::OnRequest(..) => "OnRequest",
+        })
+    }
 }
 
 impl Submitted {
-    pub(super) fn new(record: &Record, written: Option<Written>) -> Self {
-        Self { ticket: Ticket::of(record), written }
+    pub(super) fn new(record: &Record, acceptance: JobAcceptance) -> Self {
+        Self { ticket: Ticket::of(record), acceptance }
     }
 
     /// Waits until the job is accepted.
@@ -43,7 +69,7 @@ impl Submitted {
     /// [`Refusal::Store`] if it could not be written down. Whether a later start finds it is not
     /// known then.
     pub async fn accepted(self) -> Result<Ticket, Refusal> {
-        if let Some(written) = self.written {
+        if let Some(written) = self.acceptance.request() {
             written.await.expect("the committer tells everybody")?;
         }
         Ok(self.ticket)
@@ -55,7 +81,7 @@ impl Submitted {
     ///
     /// As [`Submitted::accepted`].
     pub fn accepted_blocking(self) -> Result<Ticket, Refusal> {
-        if let Some(written) = self.written {
+        if let Some(written) = self.acceptance.request() {
             committer::wait(written)?;
         }
         Ok(self.ticket)

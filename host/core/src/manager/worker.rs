@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::committer::Committer;
 use super::doorbell::Look;
 use super::journey::Outcome;
 use super::shared::{Pending, Run, Shared, Waiting};
@@ -155,7 +154,8 @@ impl Shared {
             // Somebody may have cancelled jobs of this turn; they do not come back.
             turn.jobs.retain(|pending| !pending.record.starts_no_more());
         }
-        let stopped = self.committer.as_ref().filter(|_| !turn.jobs.is_empty()).and_then(Committer::stopped);
+        let stopped =
+            self.committer.as_ref().filter(|_| !turn.jobs.is_empty()).and_then(|committer| committer.stopped());
         // The queue was emptied meanwhile, or will be; what comes back to it would wait for nothing.
         let unknown = stopped.map(|error| (std::mem::take(&mut turn.jobs), error));
         waiting.queue.put_back(turn, rest);
@@ -183,8 +183,10 @@ impl Shared {
             return;
         }
         drop(waiting);
-        // What ended is told as such; it may dispatch more jobs.
+        // What ended is told as such; it may dispatch more jobs. What has not ended is in the journal
+        // before it is given back.
         if let Some(committer) = &self.committer {
+            committer.accept_deferred();
             committer.wait_until_written();
         }
         // The phase lets nothing in meanwhile.

@@ -121,7 +121,14 @@ pub(crate) fn completed(journaled: JournaledJob, operations: Vec<Operation>, app
         error_message: None,
     };
     let revision = append.as_ref().map_or(0, |append| append.head.revision);
-    EndedJob { journaled, result: Arc::new(result), append, dispatched: Vec::new(), revision, budget_left: None }
+    EndedJob {
+        journaled,
+        result: Arc::new(result),
+        append: append.map(Arc::new),
+        dispatched: Vec::new(),
+        revision,
+        budget_left: None,
+    }
 }
 
 fn divergence() -> Divergence {

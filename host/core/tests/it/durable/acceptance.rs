@@ -1,11 +1,11 @@
 //! A job is accepted when the disk has it, and not earlier.
 
-use reductor_core::{Event, JobStatus, Refusal, StoreError};
+use reductor_core::{Event, JobId, JobStatus, Refusal, Stop, StoreError, Submitted};
 
 use super::disk::Fate;
-use super::machine::{Machine, Wait, aside, read};
-use crate::executor::host::{add, hold, job, within};
-use crate::manager::drive::keyed;
+use super::machine::{Machine, Process, Wait, aside, read};
+use crate::executor::host::{add, hold, job, result, within};
+use crate::manager::drive::{after, broken, keyed};
 
 #[test]
 fn enqueue_returns_when_the_job_is_on_the_disk() {
@@ -71,16 +71,98 @@ fn what_gathers_while_a_batch_is_written_is_one_batch() {
     process.mount.hold();
     let first = process.hand_in(&job("d", &[add("a")]));
     process.mount.wait_until_held();
-    let others = ["b", "c"].map(|name| process.hand_in(&job("d", &[add(name)])));
+    let mut asked = Wait::new(process.hand_in(&job("d", &[add("b")])).accepted());
+    assert!(asked.look().is_none());
+    let not_asked = process.hand_in(&job("d", &[add("c")]));
     process.wait_until_started(3);
     process.mount.release();
     within(first.wait());
-    others.into_iter().for_each(|other| assert!(within(other.wait()).success));
+    assert!(result(asked.wait().expect("it is accepted")).success && within(not_asked.wait()).success);
     let batches = machine.disk.batches();
     assert_eq!(batches.len(), 2, "{batches:?}");
     let told_of = |name: &str| batches[1].iter().filter(|entry| entry.ends_with(name)).cloned().collect::<Vec<_>>();
     assert_eq!(told_of(" b"), ["accepted b", "completed b"], "an acceptance and its end share a batch");
-    assert_eq!(told_of(" c"), ["accepted c", "completed c"]);
+    assert_eq!(told_of(" c"), ["completed c"], "nobody asked for the acceptance");
+}
+
+/// What the journal has of a job that waits in a paused process, once `ask` has made it write.
+fn written_when(ask: impl FnOnce(&Process, &Submitted)) -> Vec<String> {
+    let machine = Machine::new();
+    let process = machine.boot();
+    process.manager().pause().expect("it runs");
+    let submitted = process.hand_in(&job("d", &[add("a")]));
+    ask(&process, &submitted);
+    let mine = |entry: &String| entry.ends_with(" a");
+    while !machine.disk.written().iter().any(mine) {
+        std::thread::yield_now();
+    }
+    machine.disk.written().into_iter().filter(mine).collect()
+}
+
+/// The id of the only job of a process.
+fn only_job(process: &Process) -> JobId {
+    let events = process.events();
+    let available = events.iter().find_map(|event| match &**event {
+        Event::JobAvailable(available) => Some(available.job_id.clone()),
+        _ => None,
+    });
+    available.expect("it is queued")
+}
+
+#[test]
+fn an_acceptance_is_written_when_somebody_else_watches_the_job() {
+    let written = written_when(|process, _| drop(process.watch(&only_job(process))));
+    assert_eq!(written, ["accepted a"]);
+}
+
+#[test]
+fn an_acceptance_is_written_no_later_than_that_of_a_job_that_depends_on_it() {
+    let written = written_when(|process, _| {
+        let depends = process.accept(&after(job("e", &[add("b")]), [&only_job(process)]));
+        drop(depends);
+    });
+    assert_eq!(written, ["accepted a"]);
+}
+
+#[test]
+fn an_acceptance_is_written_when_the_manager_stops() {
+    let written = written_when(|process, _| process.manager().stop_blocking(Stop::Graceful));
+    assert_eq!(written, ["accepted a"]);
+}
+
+#[test]
+fn an_acceptance_is_written_when_the_job_has_waited_for_long() {
+    let written = written_when(|_, _| ());
+    assert_eq!(written, ["accepted a"]);
+}
+
+#[test]
+fn an_acceptance_is_written_before_a_failed_attempt() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    machine.script.fail("a", [broken()]);
+    let submitted = process.hand_in(&job("d", &[add("a")]));
+    assert!(within(submitted.wait()).success);
+    let written = machine.disk.written();
+    assert!(written[0] == "accepted a" && written[1].starts_with("attempt 1"), "{written:?}");
+}
+
+#[test]
+fn a_job_that_was_cancelled_has_no_acceptance() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    process.manager().pause().expect("it runs");
+    let submitted = process.hand_in(&job("d", &[add("a")]));
+    process.mount.hold();
+    std::thread::scope(|scope| {
+        let cancel = aside(scope, || process.manager().cancel(&only_job(&process)).map(drop));
+        process.mount.wait_until_held();
+        process.mount.release();
+        cancel.wait().expect("it waits");
+    });
+    assert!(!within(submitted.wait()).success);
+    drop(process);
+    assert_eq!(machine.disk.written().last().map(String::as_str), Some("failed a"));
 }
 
 #[test]
