@@ -349,7 +349,7 @@ pub(crate) fn a_prune_forgets_a_bounded_number_of_jobs<S: OperationStore>(make: 
     let lane = Writer::new("d").lane;
     let end = |order: u64| {
         let journaled = accepted(order, &lane, Vec::new());
-        let ended = if order % 2 == 0 { failed(journaled) } else { completed(journaled, Vec::new(), None) };
+        let ended = if order.is_multiple_of(2) { failed(journaled) } else { completed(journaled, Vec::new(), None) };
         at(ended, order as i64)
     };
     let ended: Vec<_> = (1..=JOBS).map(end).collect();

@@ -193,7 +193,7 @@ fn a_dispatch_goes_to_no_document_that_the_disk_does_not_have_yet() {
     let created = process.hand_in(&job("e", &[add("a")]));
     process.wait_until_started(1);
     let root = json!({"id": "root", "type": "DISPATCH", "input": [{"document": "e", "input": "b"}]});
-    let dispatches = process.hand_in(&job("d", &[root.clone()]));
+    let dispatches = process.hand_in(&job("d", std::slice::from_ref(&root)));
     process.wait_until_started(2);
     process.mount.release();
     assert!(within(created.wait()).success && !within(dispatches.wait()).success);
