@@ -217,12 +217,27 @@ pub enum StoreError {
     },
     /// So little room is left on the disk that no more jobs are accepted; those that were can
     /// still end.
-    #[error("the disk is nearly full: {free_bytes} bytes are free, {reserve_bytes} are kept in reserve")]
+    #[error(
+        "the disk is nearly full: {} are free, and {} are kept in reserve for the jobs that were accepted; \
+         free some space, or make the reserve smaller",
+        human_bytes(*.free_bytes), human_bytes(*.reserve_bytes)
+    )]
     DiskFull {
-        /// What is free.
+        /// Bytes that are free.
         free_bytes: u64,
-        /// What must be.
+        /// Bytes that must be free for more jobs to be accepted.
         reserve_bytes: u64,
+    },
+    /// A record would be larger than a store writes, so that it could not be read again. Nothing of
+    /// the entry was written.
+    #[error("{what} takes {}, and a record at most {}", human_bytes(*.bytes), human_bytes(*.bytes_max))]
+    TooLarge {
+        /// Which record.
+        what: String,
+        /// How many bytes it would take.
+        bytes: u64,
+        /// How many bytes a record may take.
+        bytes_max: u64,
     },
     /// Writing failed before, so that it is not known what is on the disk. It is read at the
     /// next start; until then nothing more is written.
@@ -231,6 +246,21 @@ pub enum StoreError {
         /// The first failure.
         because: String,
     },
+}
+
+/// A number of bytes for people, such as `12.5 MiB`.
+fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes as f64;
+    let mut unit = "bytes";
+    for larger in UNITS {
+        if amount < 1024.0 {
+            break;
+        }
+        (amount, unit) = (amount / 1024.0, larger);
+    }
+    // Whole numbers as such: most limits are.
+    if unit == "bytes" || amount.fract() == 0.0 { format!("{amount} {unit}") } else { format!("{amount:.1} {unit}") }
 }
 
 /// Whether the operations after one in its stream take it back.
@@ -313,7 +343,8 @@ pub trait OperationStore: Send + Sync {
     /// # Errors
     ///
     /// Of an entry: [`StoreError::RevisionConflict`] if its branch does not stand where the
-    /// writer believed, [`StoreError::Misfit`] if an operation breaks a promise above. Of the
+    /// writer believed, [`StoreError::Misfit`] if an operation breaks a promise above,
+    /// [`StoreError::TooLarge`] if a record of it could not be read again. Of the
     /// whole: [`StoreError::Io`] or [`StoreError::Stopped`]; then nobody knows what was written,
     /// and nothing more is until the store is opened again.
     fn commit(&self, batch: &[Entry]) -> Result<Vec<Result<(), StoreError>>, StoreError>;

@@ -4,7 +4,8 @@
 //! byte), the length of its key (two bytes) and of its value (four), key, value, and the xxh3 (64
 //! bits) of all that; numbers are little-endian. The kinds are the records of the store, in this
 //! order, each kind sorted by its key: names (1), lanes (2), operations (3), snapshots (4), the
-//! jobs that have not ended (5), failed (6) and completed (7), and the state (8); the records are
+//! jobs that have not ended (5), failed (6) and completed (7), what is remembered of others (9), the
+//! budgets of roots (10), how far retention has come (11), and the state (8); the records are
 //! those of the store, so that their first byte is their version. The last frame (0) has the
 //! number of the others (8 bytes) and the xxh3 of their checksums, so that a stream that was cut
 //! is told from a whole one. There is no index in it: whoever reads it makes its own.
@@ -16,7 +17,7 @@ use reductor_core::StoreError;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::Progress;
-use crate::engine::{Engine, STATE_KEY};
+use crate::engine::{Engine, RETENTION_KEY, STATE_KEY};
 use crate::error::read_error;
 use crate::store::DiskStore;
 
@@ -35,10 +36,13 @@ pub(crate) enum Kind {
     Failed = 6,
     Completed = 7,
     State = 8,
+    Outcome = 9,
+    Budget = 10,
+    Retention = 11,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::End,
         Self::Name,
         Self::Lane,
@@ -47,6 +51,9 @@ impl Kind {
         Self::Pending,
         Self::Failed,
         Self::Completed,
+        Self::Outcome,
+        Self::Budget,
+        Self::Retention,
         Self::State,
     ];
 
@@ -54,14 +61,35 @@ impl Kind {
     pub(crate) fn keyspace(self, engine: &Engine) -> Option<&Keyspace> {
         match self {
             Self::End => None,
-            Self::Name | Self::State => Some(&engine.meta),
+            Self::Name | Self::Retention | Self::State => Some(&engine.meta),
             Self::Lane => Some(&engine.lanes),
             Self::Operation => Some(&engine.operations),
             Self::Snapshot => Some(&engine.snapshots),
             Self::Pending => Some(&engine.pending),
             Self::Failed => Some(&engine.failed),
             Self::Completed => Some(&engine.completed),
+            Self::Outcome => Some(&engine.outcomes),
+            Self::Budget => Some(&engine.budgets),
         }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::End => "the end",
+            Self::Name => "a name",
+            Self::Lane => "the record of a lane",
+            Self::Operation => "an operation",
+            Self::Snapshot => "a snapshot",
+            Self::Pending => "a job that has not ended",
+            Self::Failed => "a job that failed",
+            Self::Completed => "a job that completed",
+            Self::State => "the counters",
+            Self::Outcome => "the outcome of a job",
+            Self::Budget => "the budget of a root",
+            Self::Retention => "what is remembered of jobs",
+        })
     }
 }
 
@@ -109,9 +137,9 @@ impl DiskStore {
     /// [`BackupError`]: also if a record is damaged, so that no backup is silently incomplete.
     pub fn backup(&self, to: &mut dyn Write, progress: &mut dyn FnMut(Progress)) -> Result<Summary, BackupError> {
         let engine = &self.inner.engine;
-        let (view, completed_from) = {
+        let (view, completed_from, remembered) = {
             let shared = self.inner.shared();
-            (shared.view.clone(), shared.state.completed_from)
+            (shared.view.clone(), shared.state.completed_from, shared.remembered.clone())
         };
         let total = engine.keyspaces().into_iter().filter(|(name, _)| *name != "actions");
         let total = total.map(|(_, keyspace)| keyspace.approximate_len() as u64).sum();
@@ -122,6 +150,9 @@ impl DiskStore {
             let Some(keyspace) = kind.keyspace(engine) else { continue };
             let records = match kind {
                 Kind::Completed => view.range(keyspace, completed_from.to_be_bytes()..),
+                Kind::Outcome => view.range(keyspace, remembered.first_generation().to_be_bytes()..),
+                Kind::Budget => view.range(keyspace, remembered.first_budgets().to_be_bytes()..),
+                Kind::Retention => view.range(keyspace, RETENTION_KEY..=RETENTION_KEY),
                 Kind::State => view.range(keyspace, STATE_KEY..=STATE_KEY),
                 _ => view.iter(keyspace),
             };
@@ -150,8 +181,8 @@ impl Stream<'_> {
 
     fn all(&mut self, kind: Kind, records: fjall::Iter, progress: &mut dyn FnMut(u64)) -> Result<(), BackupError> {
         for guard in records {
-            let (key, value) = guard.into_inner().map_err(|error| read_error(error, || format!("a {kind:?}")))?;
-            if kind == Kind::Name && *key == *STATE_KEY {
+            let (key, value) = guard.into_inner().map_err(|error| read_error(error, || kind.to_string()))?;
+            if kind == Kind::Name && (*key == *STATE_KEY || *key == *RETENTION_KEY) {
                 continue;
             }
             self.frame(kind, &key, &value)?;

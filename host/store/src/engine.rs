@@ -2,7 +2,7 @@
 //!
 //! | keyspace | key | value |
 //! |---|---|---|
-//! | `meta` | `state`; `t` or `p` and a number | counters; what a number stands for |
+//! | `meta` | `state`; `retention`; `t` or `p` and a number | counters; what is remembered; what a number stands for |
 //! | `lanes` | `k` and the lane's name; `n` and its number | number, model, where it stood; its name |
 //! | `operations` | lane, sequence | the operation |
 //! | `actions` | lane, hash of scope and action id | the sequence of the live operation |
@@ -10,6 +10,8 @@
 //! | `pending` | number in the journal | a job that has not ended |
 //! | `failed` | number in the journal | a dead letter |
 //! | `completed` | when it ended among the others | a job that completed, without its operations |
+//! | `outcomes` | generation; `o` and a job's id, or `k` and the hash of a key | how it ended; its job |
+//! | `budgets` | generation, root's id | how many more jobs the root may lead to |
 //!
 //! Numbers are big-endian, so that they sort. Operations are written once and never change: their
 //! values lie in files of their own, and compaction moves nothing but keys. Completed jobs are
@@ -30,6 +32,8 @@ use crate::error::read_error;
 use crate::options::StoreOptions;
 
 pub(crate) const STATE_KEY: &[u8] = b"state";
+
+pub(crate) const RETENTION_KEY: &[u8] = b"retention";
 
 /// Threads that write tables in the background. More would take the cores from the host.
 const WORKER_THREADS: usize = 1;
@@ -56,10 +60,25 @@ pub(crate) struct Engine {
     pub(crate) pending: Keyspace,
     pub(crate) failed: Keyspace,
     pub(crate) completed: Keyspace,
+    pub(crate) outcomes: Keyspace,
+    pub(crate) budgets: Keyspace,
+    /// Whether the keyspaces of what is remembered were there.
+    pub(crate) remembered: Remembered,
 }
 
-/// The names of the keyspaces. What is missing of them in a store was lost.
-const KEYSPACES: [&str; 8] = ["meta", "lanes", "operations", "actions", "snapshots", "pending", "failed", "completed"];
+/// Whether a store had the keyspaces of what is remembered of jobs when it was opened. A store that
+/// an earlier host made has not, until it is opened by this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remembered {
+    There,
+    MadeNow,
+}
+
+const KEYSPACES: [&str; 10] =
+    ["meta", "lanes", "operations", "actions", "snapshots", "pending", "failed", "completed", "outcomes", "budgets"];
+
+/// The keyspaces that every store has. What is missing of them was lost.
+const KEYSPACES_NEEDED: usize = 8;
 
 /// Whether a database is made or must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +111,11 @@ impl Engine {
             .journal_compression(CompressionType::None)
             .open()?;
         if expect == Expect::Everything
-            && let Some(lost) = KEYSPACES.iter().find(|name| !database.keyspace_exists(name))
+            && let Some(lost) = KEYSPACES[..KEYSPACES_NEEDED].iter().find(|name| !database.keyspace_exists(name))
         {
             return Err(EngineError::Damaged(format!("its keyspace `{lost}` is missing")));
         }
+        let there = ["outcomes", "budgets"].into_iter().all(|name| database.keyspace_exists(name));
         let keyspace = |name: &str| database.keyspace(name, || layout(name));
         Ok(Self {
             meta: keyspace("meta")?,
@@ -106,14 +126,18 @@ impl Engine {
             pending: keyspace("pending")?,
             failed: keyspace("failed")?,
             completed: keyspace("completed")?,
+            outcomes: keyspace("outcomes")?,
+            budgets: keyspace("budgets")?,
+            remembered: if there { Remembered::There } else { Remembered::MadeNow },
             database,
         })
     }
 
     /// All keyspaces, by name.
-    pub(crate) fn keyspaces(&self) -> [(&'static str, &Keyspace); 8] {
-        let Self { database: _, meta, lanes, operations, actions, snapshots, pending, failed, completed } = self;
-        let keyspaces = [meta, lanes, operations, actions, snapshots, pending, failed, completed];
+    pub(crate) fn keyspaces(&self) -> [(&'static str, &Keyspace); 10] {
+        let Self { database: _, meta, lanes, operations, actions, snapshots, pending, failed, completed, .. } = self;
+        let Self { outcomes, budgets, .. } = self;
+        let keyspaces = [meta, lanes, operations, actions, snapshots, pending, failed, completed, outcomes, budgets];
         std::array::from_fn(|at| (KEYSPACES[at], keyspaces[at]))
     }
 
@@ -160,7 +184,7 @@ fn layout(name: &str) -> KeyspaceCreateOptions {
             .data_block_compression_policy(compressed())
             .with_kv_separation(Some(separated(SEPARATED_FROM_BYTES))),
         // Nearly every look-up is for an action that is new: filters answer it.
-        "actions" => options
+        "actions" | "outcomes" => options
             .max_memtable_size(16 * MIB)
             .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0)))),
         "snapshots" => options

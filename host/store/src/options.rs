@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use reductor_core::JobRetention;
 
+use crate::codec::RECORD_BYTES_MAX;
+
 /// How a store works. Nothing of it is kept in the store: it may be another at the next start.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -19,13 +21,20 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     /// Bytes of the store's files that are kept in memory, of those that are not compressed.
     pub cache_bytes: u64,
+    /// Bytes of the largest record that is written, before it is compressed: 512 MiB, or less. What
+    /// has more is refused with [`StoreError::TooLarge`](reductor_core::StoreError::TooLarge).
+    pub record_bytes_max: usize,
+    /// How long opening waits for another process that has the store open, as a command does for a
+    /// moment that reads or copies it.
+    pub lock_wait: Duration,
     /// Branches whose position is kept in memory: about 400 bytes each.
     pub lanes_cached: usize,
 }
 
 impl Default for StoreOptions {
     /// Synchronous writes, a snapshot every 64 operations, the usual retention, 256 MiB of the
-    /// disk in reserve, 32 MiB of files and 65,536 branches in memory.
+    /// disk in reserve, 32 MiB of files and 65,536 branches in memory, records of 512 MiB, and three
+    /// seconds of waiting for another process.
     fn default() -> Self {
         Self {
             sync: Sync::Always,
@@ -33,6 +42,8 @@ impl Default for StoreOptions {
             retention: JobRetention::default(),
             reserve_bytes: 256 << 20,
             cache_bytes: 32 << 20,
+            record_bytes_max: RECORD_BYTES_MAX,
+            lock_wait: Duration::from_secs(3),
             lanes_cached: 65_536,
         }
     }

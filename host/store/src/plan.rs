@@ -8,19 +8,23 @@ use std::sync::Arc;
 use fjall::{OwnedWriteBatch, Snapshot};
 use foldhash::fast::RandomState;
 use reductor_core::{
-    ActionId, Append, DuplicateCheck, EndedJob, Entry, Head, JobId, JournaledJob, LaneKey, Operation, Pausing, Scope,
-    StoreError, StoredOperation, taken_back,
+    ActionId, Append, DuplicateCheck, EndedJob, Entry, Head, JobId, JobOutcome, JournaledJob, LaneKey, Operation,
+    Pausing, Scope, StoreError, StoredOperation, taken_back,
 };
 
 use crate::codec::{
     self, CompletedRecord, FailedRecord, JournaledMore, LaneName, LaneRecord, LaneText, NameRecord, OperationRecord,
-    PendingRecord, ScopeLast, ScopeRecord, SnapshotRecord, StateRecord,
+    PendingRecord, RetentionRecord, ScopeLast, ScopeRecord, SnapshotRecord, StateRecord,
 };
 use crate::engine::{Engine, STATE_KEY, get};
-use crate::jobs::{Change, Handles, JobIndex, Place};
+use crate::forget::Forgetting;
+use crate::jobs::{Change, CompletedJob, DocumentTag, FailedJob, Handles, JobIndex, Place};
 use crate::keys::{self, ActionKey};
 use crate::lanes::{Lane, LaneCache, ScopeLine, corrupt};
 use crate::names::{FreshName, NameWriter, Names};
+use crate::options::StoreOptions;
+use crate::outcomes::Remembering;
+use crate::size;
 use crate::snapshots::Kept;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
@@ -35,7 +39,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) names: &'a std::sync::RwLock<Names>,
     pub(crate) lanes: &'a LaneCache,
     pub(crate) jobs: &'a JobIndex,
-    pub(crate) snapshot_every: u64,
+    pub(crate) remembered: &'a RetentionRecord,
+    pub(crate) options: &'a StoreOptions,
 }
 
 /// A batch in the making.
@@ -54,6 +59,24 @@ pub(crate) struct Plan<'a> {
     /// By lane and revision; `None` for those that go.
     snapshots: BTreeMap<(u32, u64), Option<Vec<u8>>>,
     changes: Vec<Change>,
+    /// Jobs that ended in this batch.
+    ended: usize,
+    remembering: Option<Remembering>,
+}
+
+/// Jobs that are known beyond the ones that are kept, before a batch forgets some: so that most
+/// batches need not.
+const JOBS_OVER_MAX: usize = 4_096;
+
+/// Jobs that a batch forgets at most, beyond as many as ended in it.
+const FORGOTTEN_MORE: usize = 1_024;
+
+/// An append that fits.
+struct Checked {
+    /// The number of its lane.
+    lane: u32,
+    /// The places of its actions in the index.
+    actions: Map<ActionKey, u64>,
 }
 
 /// A lane that the batch writes to.
@@ -75,6 +98,8 @@ pub(crate) struct Planned {
     pub(crate) lanes: Vec<(LaneKey, Option<Arc<Lane>>)>,
     pub(crate) changes: Vec<Change>,
     pub(crate) names: Vec<FreshName>,
+    /// What is remembered of jobs, if that has changed.
+    pub(crate) remembered: Option<Arc<RetentionRecord>>,
 }
 
 impl<'a> Plan<'a> {
@@ -92,35 +117,37 @@ impl<'a> Plan<'a> {
             failed: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             changes: Vec::with_capacity(entries),
+            ended: 0,
+            remembering: None,
         }
     }
 
     /// Takes an entry, or refuses it and changes nothing.
     pub(crate) fn add(&mut self, entry: &'a Entry) -> Result<(), StoreError> {
         match entry {
-            Entry::Append(append) => self.append(append),
+            Entry::Append(append) => {
+                let checked = self.check(append)?;
+                self.append(append, checked);
+                Ok(())
+            }
             Entry::Accepted(journaled) => {
+                self.check_size(journaled)?;
                 self.accept(Cow::Borrowed(journaled));
                 Ok(())
             }
             Entry::Retried(journaled) => {
+                self.check_size(journaled)?;
                 self.bury(journaled.order);
                 self.accept(Cow::Borrowed(journaled));
                 Ok(())
             }
             Entry::AttemptFailed { job_id: _, order, attempt, not_before } => {
-                if let Some(mut journaled) = self.unfinished(*order)? {
-                    journaled.to_mut().attempt_failed(attempt.clone(), Some(*not_before));
-                    self.pending.insert(*order, Some(journaled));
-                }
-                Ok(())
+                let (attempt, not_before) = (attempt.clone(), Some(*not_before));
+                self.change(*order, |journaled| journaled.attempt_failed(attempt, not_before))
             }
             Entry::DependencyFailed { job_id: _, order, failed } => {
-                if let Some(mut journaled) = self.unfinished(*order)? {
-                    journaled.to_mut().dependency_failed(failed.clone());
-                    self.pending.insert(*order, Some(journaled));
-                }
-                Ok(())
+                let failed = failed.clone();
+                self.change(*order, |journaled| journaled.dependency_failed(failed))
             }
             Entry::Ended(ended) => self.end(ended),
             Entry::Snapshot { lane, head } => self.snapshot(lane, head),
@@ -137,7 +164,8 @@ impl<'a> Plan<'a> {
 
     // Operations.
 
-    fn append(&mut self, append: &'a Append) -> Result<(), StoreError> {
+    /// Checks that an append fits, and changes nothing.
+    fn check(&mut self, append: &'a Append) -> Result<Checked, StoreError> {
         self.load(&append.lane)?;
         let plan = &self.lanes[&append.lane];
         let revision = plan.lane.as_ref().map_or(0, |lane| lane.revision);
@@ -145,16 +173,24 @@ impl<'a> Plan<'a> {
             let (lane, expected) = (append.lane.clone(), append.expected_revision);
             return Err(StoreError::RevisionConflict { lane, expected, found: revision });
         }
-        let number = plan.lane.as_ref().map_or(self.state.next_lane, |lane| lane.number);
-        let actions = self.check(append, plan, number)?;
-        self.actions.extend(actions);
-        self.write(append, number);
-        Ok(())
+        let lane = plan.lane.as_ref().map_or(self.state.next_lane, |lane| lane.number);
+        let actions = self.check_operations(append, plan, lane)?;
+        Ok(Checked { lane, actions })
+    }
+
+    fn append(&mut self, append: &'a Append, checked: Checked) {
+        self.actions.extend(checked.actions);
+        self.write(append, checked.lane);
     }
 
     /// Checks that the operations go on from where their lane stands. Returns the places of
     /// their actions.
-    fn check(&self, append: &'a Append, plan: &LanePlan<'a>, number: u32) -> Result<Map<ActionKey, u64>, StoreError> {
+    fn check_operations(
+        &self,
+        append: &'a Append,
+        plan: &LanePlan<'a>,
+        number: u32,
+    ) -> Result<Map<ActionKey, u64>, StoreError> {
         let Append { lane, operations, head, .. } = append;
         let misfit = |operation: &str, problem| StoreError::Misfit {
             lane: lane.clone(),
@@ -185,6 +221,11 @@ impl<'a> Plan<'a> {
                 return Err(misfit("its index is not the next of its scope"));
             }
             next_index[at].1 += 1;
+            self.check_bytes(
+                || format!("operation {sequence} of {lane}"),
+                size::operation_bytes_max(&stored.operation),
+                || codec::encoded_bytes(&OperationRecord::of_bare(&stored.operation, &mut NameWriter::default())),
+            )?;
             let new = &operations[..=position];
             let (key, earlier) =
                 self.find(lane, plan, number, &action.scope, &action.id, new, &actions, append.duplicate_check)?;
@@ -307,7 +348,7 @@ impl<'a> Plan<'a> {
         if is_new {
             self.state.next_lane += 1;
         }
-        let every = self.ground.snapshot_every;
+        let every = self.ground.options.snapshot_every;
         if every > 0 && revision / every != append.head.revision / every {
             self.keep(&append.lane, &append.head);
         }
@@ -350,6 +391,12 @@ impl<'a> Plan<'a> {
     fn keep(&mut self, lane: &LaneKey, head: &Head) {
         let plan = self.lanes.get_mut(lane).expect("a lane is loaded before its states are kept");
         let Some(lane) = &mut plan.lane else { return };
+        // The operations lead to the same states: without this snapshot, loading takes longer.
+        let bytes: usize = head.scopes.iter().map(|scope| scope.state.json.len()).sum();
+        if bytes > self.ground.options.record_bytes_max / 2 {
+            tracing::warn!(bytes, revision = head.revision, "a snapshot is too large to be kept");
+            return;
+        }
         let Kept::New { drops } = lane.snapshots.add(head.revision) else { return };
         codec::encode_compressed(&SnapshotRecord::of(head), &mut self.scratch);
         self.snapshots.insert((lane.number, head.revision), Some(self.scratch.clone()));
@@ -363,6 +410,45 @@ impl<'a> Plan<'a> {
     fn handles(&self, journaled: &JournaledJob) -> Handles {
         let accepted = &journaled.accepted;
         self.ground.jobs.handles(&accepted.job.id, accepted.idempotency_key.as_ref())
+    }
+
+    /// Refuses a job whose record could not be read again.
+    fn check_size(&self, journaled: &JournaledJob) -> Result<(), StoreError> {
+        let what = || format!("the record of job {}", journaled.accepted.job.id);
+        self.check_bytes(what, size::job_bytes_max(journaled), || {
+            let mut names = NameWriter::default();
+            let more = JournaledMore::of(journaled).as_ref().map_or(0, codec::encoded_bytes);
+            codec::encoded_bytes(&PendingRecord::of(journaled, &mut names)) + more + size::names_bytes_max(journaled)
+        })
+    }
+
+    /// Refuses what is larger than a record may be. `most` is quickly told, `exact` is not and is
+    /// asked for only if that is not enough.
+    fn check_bytes(
+        &self,
+        what: impl FnOnce() -> String,
+        most: usize,
+        exact: impl FnOnce() -> usize,
+    ) -> Result<(), StoreError> {
+        let bytes_max = self.ground.options.record_bytes_max.min(codec::RECORD_BYTES_MAX);
+        if most <= bytes_max {
+            return Ok(());
+        }
+        let bytes = exact();
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        Err(StoreError::TooLarge { what: what(), bytes: bytes as u64, bytes_max: bytes_max as u64 })
+    }
+
+    /// Changes a job that has not ended; another is left alone.
+    fn change(&mut self, order: u64, change: impl FnOnce(&mut JournaledJob)) -> Result<(), StoreError> {
+        let Some(before) = self.unfinished(order)? else { return Ok(()) };
+        let mut after = before.clone();
+        change(after.to_mut());
+        let checked = self.check_size(&after);
+        self.pending.insert(order, Some(if checked.is_ok() { after } else { before }));
+        checked
     }
 
     fn accept(&mut self, journaled: Cow<'a, JournaledJob>) {
@@ -383,14 +469,13 @@ impl<'a> Plan<'a> {
     }
 
     fn end(&mut self, ended: &'a EndedJob) -> Result<(), StoreError> {
+        ended.dispatched.iter().try_for_each(|dispatched| self.check_size(dispatched))?;
         let lane = ended.append.as_ref().map(|append| &append.lane);
-        if let Some(append) = &ended.append {
-            self.append(append)?;
-        }
+        let checked = ended.append.as_ref().map(|append| self.check(append)).transpose()?;
+        let number = checked.as_ref().map(|checked| checked.lane);
         let (order, handles) = (ended.journaled.order, self.handles(&ended.journaled));
         let (end, completed_at_ms) = (self.state.next_end, ended.result.completed_at.ms);
         if ended.result.success {
-            let number = lane.and_then(|lane| self.lanes[lane].lane.as_ref()).map(|lane| lane.number);
             let same_lane = |lane: &LaneKey| {
                 let job = &ended.result.job;
                 lane.document == job.document_id && lane.branch == job.branch
@@ -402,17 +487,32 @@ impl<'a> Plan<'a> {
             };
             let sequences = self.sequences(ended, name)?;
             let record = CompletedRecord::of(ended, name, &sequences, self.name_writer);
-            codec::encode_compressed(&record, &mut self.scratch);
+            let bytes = codec::encode_compressed(&record, &mut self.scratch);
+            self.check_end(ended, bytes)?;
             self.batch.insert(&self.ground.engine.completed, &end.to_be_bytes()[..], &self.scratch[..]);
-            self.changes.push(Change::Completed { order, handles, end, completed_at_ms });
+            let document = match name {
+                LaneName::Known(number) => DocumentTag::of_lane(number),
+                LaneName::Text { .. } => self.ground.jobs.document(&job.document_id),
+            };
+            self.changes.push(Change::Completed(CompletedJob { end, order, completed_at_ms, handles, document }));
             self.bury(order);
         } else {
             let record = FailedRecord::of(ended, end, self.name_writer);
             let more = JournaledMore::of(&ended.journaled);
-            codec::encode_with_more(&record, more.as_ref(), &mut self.scratch);
+            let bytes = codec::encode_with_more(&record, more.as_ref(), &mut self.scratch);
+            self.check_end(ended, bytes)?;
             self.failed.insert(order, Some(self.scratch.clone()));
-            self.changes.push(Change::Failed { order, handles, end, completed_at_ms });
+            let document = self.ground.jobs.document(&ended.journaled.accepted.job.document_id);
+            self.changes.push(Change::Failed(order, FailedJob { end, completed_at_ms, handles, document }));
         }
+        if let (Some(append), Some(checked)) = (&ended.append, checked) {
+            self.append(append, checked);
+        }
+        if let Some(left) = ended.budget_left {
+            let root = self.ground.jobs.handles(&ended.journaled.lineage.root, None).id();
+            self.remembering().spend(root, left);
+        }
+        self.ended += 1;
         self.state.next_end += 1;
         self.state.last_order = self.state.last_order.max(order);
         self.pending.insert(order, None);
@@ -420,6 +520,15 @@ impl<'a> Plan<'a> {
             self.accept(Cow::Borrowed(dispatched));
         }
         Ok(())
+    }
+
+    fn check_end(&self, ended: &EndedJob, bytes: usize) -> Result<(), StoreError> {
+        let what = || format!("the record of job {}, which ended,", ended.journaled.accepted.job.id);
+        self.check_bytes(what, bytes, || bytes)
+    }
+
+    fn remembering(&mut self) -> &mut Remembering {
+        self.remembering.get_or_insert_with(|| Remembering::new(self.ground.remembered))
     }
 
     fn lane_name(&self, document: &'a str, branch: &'a str, lane: &LaneKey) -> Result<LaneName<'a>, StoreError> {
@@ -478,7 +587,7 @@ impl<'a> Plan<'a> {
     /// Takes a dead letter away, if the job was one.
     fn bury(&mut self, order: u64) {
         let planned = matches!(self.failed.get(&order), Some(Some(_)));
-        if planned || self.ground.jobs.is_failed(order) {
+        if planned || self.ground.jobs.failed(order).is_some() {
             self.failed.insert(order, None);
             self.changes.push(Change::Forgotten(Place::Failed(order)));
         }
@@ -487,16 +596,20 @@ impl<'a> Plan<'a> {
     fn discard(&mut self, job_id: &JobId) {
         let wanted = self.ground.jobs.handles(job_id, None);
         let planned = self.changes.iter().rev().find_map(|change| match change {
-            Change::Failed { order, handles, .. } if handles.same_job(&wanted) => Some(*order),
+            Change::Failed(order, job) if job.handles.same_job(&wanted) => Some((*order, *job)),
             _ => None,
         });
-        let stored = || match self.ground.jobs.place(job_id) {
-            Some(Place::Failed(order)) => Some(order),
+        let stored = || match self.ground.jobs.place(wanted.id()) {
+            Some(Place::Failed(order)) => self.ground.jobs.failed(order).map(|job| (order, *job)),
             _ => None,
         };
-        let unfinished = |order: &u64| matches!(self.pending.get(order), Some(Some(_)));
-        if let Some(order) = planned.or_else(stored).filter(|order| !unfinished(order)) {
+        let unfinished = |(order, _): &(u64, FailedJob)| matches!(self.pending.get(order), Some(Some(_)));
+        let gone = |(order, _): &(u64, FailedJob)| matches!(self.failed.get(order), Some(None));
+        if let Some((order, job)) = planned.or_else(stored).filter(|job| !unfinished(job) && !gone(job)) {
             self.bury(order);
+            let (retention, id) = (&self.ground.options.retention, job_id.as_str());
+            let remembering = self.remembering();
+            remembering.remember(retention, job.handles, Some(id), JobOutcome::Failed, job.completed_at_ms);
         }
     }
 
@@ -506,8 +619,10 @@ impl<'a> Plan<'a> {
     pub(crate) fn finish(mut self) -> Planned {
         self.finish_lanes();
         self.finish_journal();
-        let Self { ground, name_writer, mut state, mut batch, mut scratch, lanes, changes, .. } = self;
+        self.forget_surplus();
+        let Self { ground, name_writer, mut state, mut batch, mut scratch, lanes, changes, remembering, .. } = self;
         let engine = ground.engine;
+        let remembered = remembering.and_then(|remembering| remembering.finish(engine, &mut batch));
         let names = name_writer.take_fresh();
         for name in &names {
             let key = match name {
@@ -523,7 +638,30 @@ impl<'a> Plan<'a> {
         let lanes =
             lanes.into_iter().filter(|(_, plan)| !plan.fresh.is_empty() || plan.renew || plan.snapshots_changed());
         let lanes = lanes.map(|(key, plan)| (key.clone(), plan.lane.map(Arc::new))).collect();
-        Planned { batch, state, lanes, changes, names }
+        Planned { batch, state, lanes, changes, names, remembered }
+    }
+
+    /// Forgets jobs that are more than are to be kept. It is done with every batch, by number alone,
+    /// so that the index in memory stays small however long nobody prunes, and no batch is long for
+    /// it.
+    fn forget_surplus(&mut self) {
+        let Ground { engine, view, jobs, remembered, options, .. } = &self.ground;
+        let (_, failed, completed) = jobs.counts();
+        let over = |known: usize, kept: usize| known > kept.saturating_add(JOBS_OVER_MAX);
+        let retention = &options.retention;
+        if !over(completed, retention.completed_max) && !over(failed, retention.failed_max) {
+            return;
+        }
+        let mut surplus = jobs.surplus(retention, None, self.ended + FORGOTTEN_MORE);
+        // What this batch does to a dead letter counts more.
+        surplus.failed.retain(|(order, _)| !self.failed.contains_key(order) && !self.pending.contains_key(order));
+        if jobs.first_end().is_some_and(|first| self.state.completed_from < first) {
+            // Older ones, which the index does not have, go first, when the store is pruned.
+            surplus.completed.clear();
+        }
+        let remembering = self.remembering.get_or_insert_with(|| Remembering::new(remembered));
+        let (batch, state, changes) = (&mut self.batch, &mut self.state, &mut self.changes);
+        Forgetting { engine, view, retention, remembering, batch, state, changes }.surplus(&surplus);
     }
 
     fn finish_lanes(&mut self) {
@@ -563,7 +701,8 @@ impl<'a> Plan<'a> {
                     let record = PendingRecord::of(&journaled, self.name_writer);
                     codec::encode_with_more(&record, JournaledMore::of(&journaled).as_ref(), &mut self.scratch);
                     self.batch.insert(&engine.pending, &key[..], &self.scratch[..]);
-                    self.changes.push(Change::Accepted { order, handles });
+                    let document = self.ground.jobs.document(&journaled.accepted.job.document_id);
+                    self.changes.push(Change::Accepted { order, handles, document });
                 }
                 None if jobs.is_unfinished(order) => self.batch.remove(&engine.pending, &key[..]),
                 None => {}
@@ -573,7 +712,7 @@ impl<'a> Plan<'a> {
             let key = order.to_be_bytes();
             match record {
                 Some(record) => self.batch.insert(&engine.failed, &key[..], &record[..]),
-                None if jobs.is_failed(*order) => self.batch.remove(&engine.failed, &key[..]),
+                None if jobs.failed(*order).is_some() => self.batch.remove(&engine.failed, &key[..]),
                 None => {}
             }
         }

@@ -13,7 +13,7 @@ use crate::Progress;
 use crate::backup::{Kind, MAGIC, Summary};
 use crate::codec::{self, BadRecord, NameRecord, OperationRecord, StateRecord};
 use crate::directory::{Directory, Found};
-use crate::engine::{Engine, EngineError, Expect, STATE_KEY};
+use crate::engine::{Engine, EngineError, Expect, RETENTION_KEY, STATE_KEY};
 use crate::error::{OpenError, describe};
 use crate::keys::{self, ActionKey};
 use crate::names::Names;
@@ -132,7 +132,7 @@ impl<'a> Frames<'a> {
         self.read(7)?;
         let key = usize::from(u16::from_le_bytes([self.buffer[1], self.buffer[2]]));
         let value = u32::from_le_bytes([self.buffer[3], self.buffer[4], self.buffer[5], self.buffer[6]]) as usize;
-        if value > codec::RECORD_BYTES_MAX {
+        if value > codec::MEMORY_BYTES_MAX {
             return Err(self.damaged("a record is longer than any"));
         }
         self.read(key + value)?;
@@ -223,8 +223,13 @@ impl<'a> Restore<'a> {
             Kind::State => self.commits = Some(codec::decode::<StateRecord>(&fields)?.commits),
             _ => {}
         }
-        if kind == Kind::State && key != STATE_KEY {
-            return Err(BadRecord::fields("a state has another key").into());
+        let expected = match kind {
+            Kind::State => STATE_KEY,
+            Kind::Retention => RETENTION_KEY,
+            _ => key,
+        };
+        if key != expected {
+            return Err(BadRecord::fields(format!("{kind} has another key")).into());
         }
         if let Some(keyspace) = kind.keyspace(self.engine) {
             self.batch.insert(keyspace, key, value);

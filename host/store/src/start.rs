@@ -3,19 +3,21 @@
 use fjall::{Readable as _, Snapshot};
 use reductor_core::JobRetention;
 
-use crate::codec::{self, BadRecord, CompletedHeader, FailedHeader, NameRecord, PendingHeader, StateRecord};
+use crate::codec::{
+    self, BadRecord, CompletedHeader, FailedHeader, LaneName, NameRecord, PendingHeader, RetentionRecord, StateRecord,
+};
 use crate::directory::{Acknowledged, Directory, Found};
-use crate::engine::{Engine, EngineError, Expect, STATE_KEY};
+use crate::engine::{Engine, EngineError, Expect, RETENTION_KEY, Remembered, STATE_KEY};
 use crate::error::{OpenError, describe, io_error};
-use crate::jobs::{Change, JobIndex, handles};
+use crate::jobs::{Change, CompletedJob, DocumentTag, FailedJob, JobIndex, handles};
 use crate::keys;
 use crate::names::{FreshName, NameWriter, Names};
 use crate::options::StoreOptions;
 use crate::tail;
 use crate::trees::{self, FilesError};
 
-/// Completed jobs that are taken note of beyond those that are kept. More than that are as good
-/// as forgotten: a start must not take longer for them.
+/// Completed jobs that are taken note of beyond the ones that are kept. Older ones are as good as
+/// forgotten: a start must not take longer for them. Pruning remembers how they ended.
 const COMPLETED_OVER_MAX: usize = 100_000;
 
 /// What a store has in memory.
@@ -24,6 +26,7 @@ pub(crate) struct Loaded {
     pub(crate) names: Names,
     pub(crate) name_writer: NameWriter,
     pub(crate) jobs: JobIndex,
+    pub(crate) retention: RetentionRecord,
 }
 
 /// Opens the engine, having looked at its files. Returns how many batches had reached the disk.
@@ -76,10 +79,11 @@ pub(crate) fn load(engine: &Engine, directory: &Directory, retention: &JobRetent
     let view = engine.database.snapshot();
     let damaged = |problem: String| OpenError::Damaged { dir: directory.path().to_owned(), problem };
     let load = || -> Result<Loaded, String> {
-        let mut state = load_state(engine, &view)?;
+        let state = load_state(engine, &view)?;
+        let remembered = load_retention(engine, &view)?;
         let (names, name_writer) = load_names(engine, &view)?;
-        let jobs = load_jobs(engine, &view, &mut state, retention)?;
-        Ok(Loaded { state, names, name_writer, jobs })
+        let jobs = load_jobs(engine, &view, &state, remembered.seed, retention)?;
+        Ok(Loaded { state, names, name_writer, jobs, retention: remembered })
     };
     load().map_err(damaged)
 }
@@ -88,6 +92,15 @@ fn load_state(engine: &Engine, view: &Snapshot) -> Result<StateRecord, String> {
     let problem = |problem: String| format!("its counters: {problem}");
     match view.get(&engine.meta, STATE_KEY).map_err(|error| problem(describe(&error)))? {
         None => Ok(StateRecord::default()),
+        Some(value) => read(&value, |fields| codec::decode(fields)).map_err(|bad| problem(bad.to_string())),
+    }
+}
+
+fn load_retention(engine: &Engine, view: &Snapshot) -> Result<RetentionRecord, String> {
+    let problem = |problem: String| format!("what it remembers of jobs: {problem}");
+    match view.get(&engine.meta, RETENTION_KEY).map_err(|error| problem(describe(&error)))? {
+        None => Ok(RetentionRecord::new()),
+        Some(_) if engine.remembered == Remembered::MadeNow => Err(problem("it is missing".to_owned())),
         Some(value) => read(&value, |fields| codec::decode(fields)).map_err(|bad| problem(bad.to_string())),
     }
 }
@@ -115,23 +128,29 @@ fn load_names(engine: &Engine, view: &Snapshot) -> Result<(Names, NameWriter), S
 fn load_jobs(
     engine: &Engine,
     view: &Snapshot,
-    state: &mut StateRecord,
+    state: &StateRecord,
+    seed: u64,
     retention: &JobRetention,
 ) -> Result<JobIndex, String> {
-    let mut jobs = JobIndex::new();
-    let seed = jobs.seed();
+    let mut jobs = JobIndex::new(seed);
+    jobs.set_commits(state.commits);
     for guard in view.iter(&engine.pending) {
         let change = journal_record(guard, "an unfinished job", |order, fields| {
-            let (header, _): (PendingHeader<'_>, _) = codec::decode_first(fields)?;
-            Ok(Change::Accepted { order, handles: handles(seed, &header.id.restore::<String>(), header.key) })
+            // The document's id is what follows the header in the record.
+            let ((header, document), _): ((PendingHeader<'_>, &str), _) = codec::decode_first(fields)?;
+            let document = DocumentTag::of(seed, document);
+            Ok(Change::Accepted { order, handles: handles(seed, header.id, header.key), document })
         })?;
         jobs.apply(change);
     }
     for guard in view.iter(&engine.failed) {
         let change = journal_record(guard, "a job that failed", |order, fields| {
-            let (header, _): (FailedHeader<'_>, _) = codec::decode_first(fields)?;
+            // The revision and the record of the journaled job follow the header.
+            type Beginning<'a> = (FailedHeader<'a>, u64, PendingHeader<'a>, &'a str);
+            let ((header, _, _, document), _): (Beginning<'_>, _) = codec::decode_first(fields)?;
             let FailedHeader { end, completed_at_ms, id, key } = header;
-            Ok(Change::Failed { order, handles: handles(seed, &id.restore::<String>(), key), end, completed_at_ms })
+            let (handles, document) = (handles(seed, id, key), DocumentTag::of(seed, document));
+            Ok(Change::Failed(order, FailedJob { end, completed_at_ms, handles, document }))
         })?;
         jobs.apply(change);
     }
@@ -139,18 +158,22 @@ fn load_jobs(
     let mut completed = Vec::new();
     for guard in view.range(&engine.completed, state.completed_from.to_be_bytes()..).rev().take(completed_max) {
         completed.push(journal_record(guard, "a job that completed", |end, fields| {
-            let (header, _): (CompletedHeader<'_>, _) = codec::decode_first(fields)?;
-            let CompletedHeader { order, id, key, completed_at_ms } = header;
-            Ok(Change::Completed { order, handles: handles(seed, &id.restore::<String>(), key), end, completed_at_ms })
+            completed_job(seed, end, fields).map(Change::Completed)
         })?);
-    }
-    if completed.len() == completed_max
-        && let Some(Change::Completed { end, .. }) = completed.last()
-    {
-        state.completed_from = *end;
     }
     completed.into_iter().rev().for_each(|change| jobs.apply(change));
     Ok(jobs)
+}
+
+/// What the index has of a completed job.
+pub(crate) fn completed_job(seed: u64, end: u64, fields: &[u8]) -> Result<CompletedJob, BadRecord> {
+    let ((header, lane), _): ((CompletedHeader<'_>, LaneName<'_>), _) = codec::decode_first(fields)?;
+    let CompletedHeader { order, id, key, completed_at_ms } = header;
+    let document = match lane {
+        LaneName::Known(number) => DocumentTag::of_lane(number),
+        LaneName::Text { document, .. } => DocumentTag::of(seed, document),
+    };
+    Ok(CompletedJob { end, order, completed_at_ms, handles: handles(seed, id, key), document })
 }
 
 /// Reads the key and the beginning of a record of the journal.

@@ -51,8 +51,8 @@ impl DiskStore {
     pub fn stats(&self) -> Result<StoreStats, StoreError> {
         let inner = &self.inner;
         let (state, (unfinished, dead_letters, completed)) = {
-            let shared = inner.shared();
-            (shared.state, shared.jobs.counts())
+            let _settled = inner.settled();
+            (inner.shared().state, inner.jobs().counts())
         };
         let keyspaces = inner.engine.keyspaces().map(|(name, keyspace)| KeyspaceStats {
             name,

@@ -7,21 +7,25 @@ use std::time::{Duration, Instant};
 
 use fjall::{OwnedWriteBatch, PersistMode, Readable as _, Snapshot};
 use reductor_core::{
-    ActionId, Durability, Entry, Head, IdempotencyKey, JobId, JobOutcome, JobQuery, JobRecord, JobStatus, JournaledJob,
-    LaneKey, OperationStore, Pausing, Position, Scope, StoreError, StoredOperation, Timestamp,
+    ActionId, DocumentId, Durability, Entry, Head, IdempotencyKey, JobId, JobOutcome, JobQuery, JobRecord, JobStatus,
+    JournaledJob, LaneKey, OperationStore, PRUNE_JOBS_MAX, Pausing, Position, RetentionClock, Scope, StoreError,
+    StoredOperation, Timestamp,
 };
 
 use crate::codec::{
-    self, CompletedRecord, FailedRecord, JournaledMore, LaneName, LaneText, SnapshotRecord, StateRecord,
+    self, CompletedRecord, FailedRecord, JournaledMore, LaneName, LaneText, RetentionRecord, SnapshotRecord,
+    StateRecord,
 };
 use crate::directory::{Acknowledged, Directory, Found};
-use crate::engine::{Engine, get};
+use crate::engine::{Engine, STATE_KEY, get};
 use crate::error::{OpenError, describe, read_error};
-use crate::jobs::{Change, JobIndex, Place};
+use crate::forget::Forgetting;
+use crate::jobs::{Change, DocumentTag, Filter, JobIndex, Page, Place};
 use crate::keys::{self, ActionKey};
 use crate::lanes::{Lane, LaneCache, corrupt};
 use crate::names::{NameWriter, Names};
 use crate::options::{StoreOptions, Sync};
+use crate::outcomes::{self, Remembering};
 use crate::plan::{Ground, Plan, Planned, pending_job, read_operation, stored_operation, stored_sequence};
 use crate::start;
 use crate::ticker::Ticker;
@@ -46,6 +50,11 @@ pub(crate) struct Inner {
     pub(crate) names: RwLock<Names>,
     lanes: LaneCache,
     shared: RwLock<Shared>,
+    /// It follows `shared` in small steps, so that nobody waits long for the lock. A lock of both is
+    /// taken in this order: jobs, then shared.
+    jobs: RwLock<JobIndex>,
+    /// Held while a batch that is on the disk is shown to readers.
+    showing: Mutex<()>,
     writer: Mutex<Writer>,
     room: Mutex<Option<Room>>,
     acknowledged: Acknowledged,
@@ -58,8 +67,9 @@ pub(crate) struct Inner {
 /// What readers see, all of it after the same batch.
 pub(crate) struct Shared {
     pub(crate) view: Snapshot,
-    pub(crate) jobs: JobIndex,
     pub(crate) state: StateRecord,
+    /// What is remembered of jobs whose results are gone.
+    pub(crate) remembered: Arc<RetentionRecord>,
     /// Why nothing more is written.
     stopped: Option<String>,
 }
@@ -67,6 +77,16 @@ pub(crate) struct Shared {
 /// What only the writer has.
 struct Writer {
     names: NameWriter,
+    clock: RetentionClock,
+    freed: Freed,
+}
+
+/// Up to where the tables of what is forgotten were freed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Freed {
+    completed: u64,
+    outcomes: u32,
+    budgets: u32,
 }
 
 /// How much of the disk was free, and when.
@@ -81,6 +101,12 @@ const ROOM_BELIEVED: Duration = Duration::from_millis(100);
 /// Tables in memory that may wait to be written before a batch waits, too. The engine itself
 /// waits at four without looking whether anybody writes them.
 const TABLES_WAITING_MAX: usize = 3;
+
+/// Changes of the index that are made before readers have their turn: some 50 microseconds.
+const CHANGES_AT_ONCE: usize = 256;
+
+/// How far the clock of retention moves before that is written, if nothing else is.
+const CLOCK_WRITTEN_EVERY: Duration = Duration::from_mins(10);
 
 /// Completed jobs that are forgotten before the engine is asked to free their tables.
 const FREE_EVERY: u64 = 50_000;
@@ -118,11 +144,15 @@ impl DiskStore {
             elapsed_ms = started.elapsed().as_millis() as u64, "opened the store"
         );
         let view = engine.database.snapshot();
-        let shared = Shared { view, jobs: loaded.jobs, state: loaded.state, stopped: None };
+        let clock = RetentionClock::new(loaded.retention.clock_ms.map(|ms| Timestamp { ms }));
+        let remembered = Arc::new(loaded.retention);
+        let shared = Shared { view, state: loaded.state, remembered, stopped: None };
         let inner = Arc::new(Inner {
             lanes: LaneCache::new(options.lanes_cached),
             names: RwLock::new(loaded.names),
-            writer: Mutex::new(Writer { names: loaded.name_writer }),
+            writer: Mutex::new(Writer { names: loaded.name_writer, clock, freed: Freed::default() }),
+            jobs: RwLock::new(loaded.jobs),
+            showing: Mutex::new(()),
             room: Mutex::new(None),
             acknowledged,
             synced: AtomicU64::new(synced),
@@ -173,6 +203,15 @@ impl Inner {
         self.shared.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn jobs(&self) -> RwLockReadGuard<'_, JobIndex> {
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no batch is being shown: what is read with this held fits together.
+    pub(crate) fn settled(&self) -> MutexGuard<'_, ()> {
+        self.showing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn view(&self) -> Snapshot {
         self.shared().view.clone()
     }
@@ -206,16 +245,22 @@ impl Inner {
         let mut writer = self.writer();
         self.check_running()?;
         let (planned, outcomes) = {
-            let shared = self.shared();
+            // Only a writer changes these, so that the locks need not be held.
+            let (view, state, remembered) = {
+                let shared = self.shared();
+                (shared.view.clone(), shared.state, shared.remembered.clone())
+            };
+            let jobs = self.jobs();
             let ground = Ground {
                 engine: &self.engine,
-                view: &shared.view,
+                view: &view,
                 names: &self.names,
                 lanes: &self.lanes,
-                jobs: &shared.jobs,
-                snapshot_every: self.options.snapshot_every,
+                jobs: &jobs,
+                remembered: &remembered,
+                options: &self.options,
             };
-            let mut plan = Plan::new(ground, &mut writer.names, shared.state, entries.len());
+            let mut plan = Plan::new(ground, &mut writer.names, state, entries.len());
             let outcomes: Vec<_> = entries.iter().map(|entry| plan.add(entry)).collect();
             (plan.finish(), outcomes)
         };
@@ -225,7 +270,7 @@ impl Inner {
 
     /// Writes a batch and lets everybody see it. The writer's lock is held.
     fn write(&self, planned: Planned) -> Result<(), StoreError> {
-        let Planned { batch, state, lanes, changes, names } = planned;
+        let Planned { batch, state, lanes, changes, names, remembered } = planned;
         self.wait_for_tables(TABLES_WAITING_MAX)?;
         let mode = match self.options.sync {
             // The file's length does not change by writing to it: its data are enough.
@@ -237,18 +282,31 @@ impl Inner {
             let mut known = self.names.write().unwrap_or_else(PoisonError::into_inner);
             names.iter().for_each(|name| known.learn(name));
         }
-        let view = self.engine.database.snapshot();
-        {
-            let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-            shared.view = view;
-            shared.state = state;
-            changes.into_iter().for_each(|change| shared.jobs.apply(change));
-        }
+        self.show(state, &changes, remembered);
         self.lanes.put(lanes);
         if self.options.sync == Sync::Always {
             self.acknowledge(state.commits)?;
         }
         Ok(())
+    }
+
+    /// Lets readers see a batch that was written: its records, and then where its jobs are.
+    fn show(&self, state: StateRecord, changes: &[Change], remembered: Option<Arc<RetentionRecord>>) {
+        let _showing = self.settled();
+        let view = self.engine.database.snapshot();
+        let before = {
+            let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+            shared.state = state;
+            let remembered = remembered.map(|remembered| std::mem::replace(&mut shared.remembered, remembered));
+            (std::mem::replace(&mut shared.view, view), remembered)
+        };
+        // Freed when nobody waits for the lock.
+        drop(before);
+        for some in changes.chunks(CHANGES_AT_ONCE) {
+            let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
+            some.iter().for_each(|change| jobs.apply(*change));
+        }
+        self.jobs.write().unwrap_or_else(PoisonError::into_inner).set_commits(state.commits);
     }
 
     fn write_batch(&self, batch: OwnedWriteBatch, mode: PersistMode) -> Result<(), StoreError> {
@@ -293,43 +351,82 @@ impl Inner {
         Ok(read)
     }
 
-    fn prune(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let _writer = self.writer();
+    fn prune(&self, wall: Timestamp) -> Result<u64, StoreError> {
+        let mut writer = self.writer();
         self.check_running()?;
-        let (surplus, mut state) = {
+        let retention = &self.options.retention;
+        let (view, mut state, before) = {
             let shared = self.shared();
-            (shared.jobs.surplus(&self.options.retention, now), shared.state)
+            (shared.view.clone(), shared.state, shared.remembered.clone())
         };
-        let count = surplus.completed as u64 + surplus.failed.len() as u64;
+        let (now, surplus, first_end, seed) = {
+            let jobs = self.jobs();
+            let now = writer.clock.read(wall, jobs.newest_end());
+            (now, jobs.surplus(retention, Some(now), PRUNE_JOBS_MAX), jobs.first_end(), jobs.seed())
+        };
+        let (mut batch, mut changes) = (self.engine.database.batch(), Vec::new());
+        let mut remembering = Remembering::new(&before);
+        let mut forgetting = Forgetting {
+            engine: &self.engine,
+            view: &view,
+            retention,
+            remembering: &mut remembering,
+            batch: &mut batch,
+            state: &mut state,
+            changes: &mut changes,
+        };
+        // The oldest first: the ones that the index does not have.
+        let unlisted_before = first_end.unwrap_or(forgetting.state.next_end);
+        let mut count = forgetting.unlisted(unlisted_before, seed, PRUNE_JOBS_MAX)?;
         if count == 0 {
-            return Ok(0);
+            count = forgetting.surplus(&surplus.at_most(PRUNE_JOBS_MAX));
         }
-        let freed = state.completed_from;
-        state.completed_from = surplus.completed_before.unwrap_or(freed);
-        state.commits += 1;
-        let mut batch = self.engine.database.batch();
-        let mut scratch = Vec::new();
-        codec::encode(&state, &mut scratch);
-        batch.insert(&self.engine.meta, crate::engine::STATE_KEY, &scratch[..]);
-        for order in &surplus.failed {
-            batch.remove(&self.engine.failed, &order.to_be_bytes()[..]);
+        remembering.forget_older(retention, now);
+        writer.clock.forgot(count);
+        let reached = writer.clock.reached();
+        let moved = reached.map_or(0, |reached| reached.ms.abs_diff(before.clock_ms.unwrap_or(i64::MIN)));
+        if count > 0 || remembering.has_changed() || moved >= CLOCK_WRITTEN_EVERY.as_millis() as u64 {
+            remembering.set_clock(reached);
+            let remembered = remembering.finish(&self.engine, &mut batch);
+            state.commits += 1;
+            let mut scratch = Vec::new();
+            codec::encode(&state, &mut scratch);
+            batch.insert(&self.engine.meta, STATE_KEY, &scratch[..]);
+            self.write(Planned { batch, state, lanes: Vec::new(), changes, names: Vec::new(), remembered })?;
         }
-        let failed = surplus.failed.iter().map(|order| Change::Forgotten(Place::Failed(*order)));
-        let changes = failed.collect();
-        self.write(Planned { batch, state, lanes: Vec::new(), changes, names: Vec::new() })?;
-        self.shared.write().unwrap_or_else(PoisonError::into_inner).jobs.forget_completed_before(state.completed_from);
-        if state.completed_from / FREE_EVERY != freed / FREE_EVERY {
-            self.free_completed(state.completed_from);
-        }
+        writer.freed = self.free_forgotten(writer.freed);
         Ok(count)
     }
 
-    /// Lets the engine drop the tables that have nothing but forgotten jobs.
-    fn free_completed(&self, before: u64) {
+    /// Frees the tables of what is forgotten, where there is enough of it. Returns up to where.
+    fn free_forgotten(&self, before: Freed) -> Freed {
+        let mut freed = before;
+        let (completed_from, remembered) = {
+            let shared = self.shared();
+            (shared.state.completed_from, shared.remembered.clone())
+        };
+        if completed_from >= before.completed.saturating_add(FREE_EVERY) {
+            freed.completed = completed_from;
+            self.free(&self.engine.completed, &freed.completed.to_be_bytes());
+        }
+        freed.outcomes = remembered.first_generation();
+        if freed.outcomes != before.outcomes {
+            self.free(&self.engine.outcomes, &freed.outcomes.to_be_bytes());
+        }
+        freed.budgets = remembered.first_budgets();
+        if freed.budgets != before.budgets {
+            self.free(&self.engine.budgets, &freed.budgets.to_be_bytes());
+        }
+        freed
+    }
+
+    /// Lets the engine drop the tables that have nothing but forgotten jobs. Whatever remains of them
+    /// is not read: only what is remembered is looked for.
+    fn free(&self, keyspace: &fjall::Keyspace, before: &[u8]) {
         use fjall::AbstractTree as _;
-        let range = 0_u64.to_be_bytes()..before.to_be_bytes();
-        if let Err(error) = self.engine.completed.tree.drop_range(range) {
-            tracing::warn!(%error, "the tables of forgotten jobs could not be freed; they are at the next time");
+        if let Err(error) = keyspace.tree.drop_range(&[][..]..before) {
+            let problem = describe(&error.into());
+            tracing::warn!(problem, "the tables of forgotten jobs could not be freed; they are at the next time");
         }
     }
 
@@ -359,7 +456,7 @@ impl Inner {
     }
 
     fn failed_job(&self, view: &Snapshot, order: u64) -> Result<Option<JobRecord>, StoreError> {
-        let place = || format!("job number {order}, failed");
+        let place = || Place::Failed(order).to_string();
         let Some(value) = get(view, &self.engine.failed, &order.to_be_bytes(), place)? else { return Ok(None) };
         let read = || {
             let fields = codec::open(&value)?;
@@ -372,7 +469,7 @@ impl Inner {
     }
 
     fn completed_job(&self, view: &Snapshot, end: u64) -> Result<Option<JobRecord>, StoreError> {
-        let place = || format!("the {end}th job that ended");
+        let place = || Place::Completed(end).to_string();
         let Some(value) = get(view, &self.engine.completed, &end.to_be_bytes(), place)? else { return Ok(None) };
         let bad = |bad| corrupt(place(), &bad);
         let fields = codec::open(&value).map_err(bad)?;
@@ -404,18 +501,61 @@ impl Inner {
         Ok(LaneKey { document: text.document.into(), branch: text.branch.into() })
     }
 
+    /// What is remembered of jobs, as of now.
+    fn remembered(&self) -> (Snapshot, Arc<RetentionRecord>) {
+        let shared = self.shared();
+        (shared.view.clone(), shared.remembered.clone())
+    }
+
     /// A job that the index has: it is there, or the store is damaged.
     pub(crate) fn known_job(&self, view: &Snapshot, place: Place) -> Result<JobRecord, StoreError> {
         self.job_at(view, place)?.ok_or_else(|| StoreError::Corrupt {
-            place: format!("{place:?} of the journal"),
+            place: place.to_string(),
             problem: "its record is missing".to_owned(),
         })
     }
 
-    /// Where a job is, and what the store looked like then.
-    fn find_job(&self, find: impl FnOnce(&JobIndex) -> Option<Place>) -> Option<(Snapshot, Place)> {
-        let shared = self.shared();
-        find(&shared.jobs).map(|place| (shared.view.clone(), place))
+    /// The job that the index finds.
+    fn find_job(&self, find: impl Fn(&JobIndex) -> Option<Place>) -> Result<Option<JobRecord>, StoreError> {
+        let look = || {
+            let jobs = self.jobs();
+            let place = find(&jobs)?;
+            let shared = self.shared();
+            Some((place, shared.view.clone(), jobs.commits() == shared.state.commits))
+        };
+        let Some((place, view, fits)) = look() else { return Ok(None) };
+        match self.job_at(&view, place)? {
+            Some(found) => Ok(Some(found)),
+            None if fits => self.known_job(&view, place).map(Some),
+            None => {
+                // The job went elsewhere with a batch that is just being shown.
+                let settled = self.settled();
+                let looked = look();
+                drop(settled);
+                looked.map(|(place, view, _)| self.known_job(&view, place)).transpose()
+            }
+        }
+    }
+
+    /// Some of the jobs after a number, and the store as it is with them.
+    fn page(&self, after: u64, filter: &Filter, limit: usize) -> (Snapshot, Page) {
+        let _settled = self.settled();
+        let page = self.jobs().page(after, filter, limit);
+        (self.view(), page)
+    }
+
+    /// What the index has of the jobs of a document.
+    fn tags_of(&self, document: &DocumentId) -> Result<Vec<DocumentTag>, StoreError> {
+        let place = || format!("the list of lanes of {document}");
+        let mut tags = vec![self.jobs().document(document)];
+        let prefix = keys::lane(&LaneKey { document: document.clone(), branch: "".into() });
+        for guard in self.view().prefix(&self.engine.lanes, prefix) {
+            let (_, value) = guard.into_inner().map_err(|error| read_error(error, place))?;
+            let fields = codec::open(&value).map_err(|bad| corrupt(place(), &bad))?;
+            let lane: codec::LaneRecord<'_> = codec::decode(&fields).map_err(|bad| corrupt(place(), &bad))?;
+            tags.push(DocumentTag::of_lane(lane.number));
+        }
+        Ok(tags)
     }
 }
 
@@ -517,18 +657,12 @@ impl OperationStore for DiskStore {
     }
 
     fn unfinished(&self) -> Result<Vec<JournaledJob>, StoreError> {
-        let (view, places) = {
-            let shared = self.inner.shared();
-            let unfinished = |place| matches!(place, Place::Unfinished(_));
-            (shared.view.clone(), shared.jobs.places_after(0, unfinished))
+        let query = JobQuery { status: Some(JobStatus::Pending), document: None, after: 0, limit: usize::MAX };
+        let unfinished = |record| match record {
+            JobRecord::Unfinished(journaled) => Some(journaled),
+            JobRecord::Completed { .. } | JobRecord::Failed { .. } => None,
         };
-        let mut jobs = Vec::with_capacity(places.len());
-        for (_, place) in places {
-            if let JobRecord::Unfinished(journaled) = self.inner.known_job(&view, place)? {
-                jobs.push(journaled);
-            }
-        }
-        Ok(jobs)
+        Ok(self.jobs(&query)?.into_iter().filter_map(unfinished).collect())
     }
 
     fn last_order(&self) -> Result<u64, StoreError> {
@@ -536,47 +670,57 @@ impl OperationStore for DiskStore {
     }
 
     fn job(&self, job: &JobId) -> Result<Option<JobRecord>, StoreError> {
-        let Some((view, place)) = self.inner.find_job(|jobs| jobs.place(job)) else { return Ok(None) };
-        let found = self.inner.known_job(&view, place)?;
-        Ok(Some(found).filter(|found| found.job_id() == job))
+        let found = self.inner.find_job(|jobs| jobs.place(jobs.handles(job, None).id()))?;
+        Ok(found.filter(|found| found.job_id() == job))
     }
 
     fn jobs(&self, query: &JobQuery) -> Result<Vec<JobRecord>, StoreError> {
-        let wanted = |place| match query.status {
-            None => true,
-            Some(JobStatus::Pending) => matches!(place, Place::Unfinished(_)),
-            Some(JobStatus::Completed) => matches!(place, Place::Completed(_)),
-            Some(JobStatus::Failed) => matches!(place, Place::Failed(_)),
-            Some(JobStatus::Running) => false,
-        };
-        let (view, places) = {
-            let shared = self.inner.shared();
-            (shared.view.clone(), shared.jobs.places_after(query.after, wanted))
-        };
-        let mut found = Vec::new();
-        for (_, place) in places {
-            if found.len() >= query.limit {
-                break;
+        let documents = query.document.as_ref().map(|document| self.inner.tags_of(document)).transpose()?;
+        let filter = Filter { status: query.status, documents };
+        let (mut found, mut after) = (Vec::new(), Some(query.after));
+        while let Some(from) = after.filter(|_| found.len() < query.limit) {
+            let (view, page) = self.inner.page(from, &filter, query.limit - found.len());
+            for (_, place) in page.places {
+                let record = self.inner.known_job(&view, place)?;
+                if query.wants(&record) {
+                    found.push(record);
+                }
             }
-            let record = self.inner.known_job(&view, place)?;
-            if query.wants(&record) {
-                found.push(record);
-            }
+            after = page.next;
         }
         Ok(found)
     }
 
     fn outcome(&self, job: &JobId) -> Result<Option<JobOutcome>, StoreError> {
-        Ok(self.job(job)?.and_then(|record| record.outcome()))
+        let inner = &self.inner;
+        let (id, place) = {
+            let jobs = inner.jobs();
+            let id = jobs.handles(job, None).id();
+            (id, jobs.place(id))
+        };
+        match place {
+            Some(place) => Ok(place.outcome()),
+            None => {
+                let (view, remembered) = inner.remembered();
+                outcomes::outcome(&inner.engine, &view, &remembered, id)
+            }
+        }
     }
 
-    fn budget_left(&self, _: &JobId) -> Result<Option<u32>, StoreError> {
-        Ok(None)
+    fn budget_left(&self, root: &JobId) -> Result<Option<u32>, StoreError> {
+        let (view, remembered) = self.inner.remembered();
+        let root = self.inner.jobs().handles(root, None).id();
+        outcomes::budget_left(&self.inner.engine, &view, &remembered, root)
     }
 
     fn job_of_key(&self, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
-        let Some((view, place)) = self.inner.find_job(|jobs| jobs.place_of_key(key)) else { return Ok(None) };
-        Ok(Some(self.inner.known_job(&view, place)?.job_id().clone()))
+        let inner = &self.inner;
+        let hash = inner.jobs().key_hash(key);
+        if let Some(found) = inner.find_job(|jobs| jobs.place_of_key(hash))? {
+            return Ok(Some(found.job_id().clone()));
+        }
+        let (view, remembered) = inner.remembered();
+        outcomes::job_of_key(&inner.engine, &view, &remembered, hash)
     }
 
     fn pausing(&self) -> Result<Pausing, StoreError> {

@@ -6,10 +6,18 @@
 //! off because a byte of it was damaged, and a torn batch must not keep a store closed. So the
 //! files are read once before: a torn end is cut off, and damage is an error that changes nothing.
 //!
+//! What lies beyond the last acknowledgement is written again, the same bytes at the same place, and
+//! synced. A process before this one may have failed to sync it; the kernel marks such pages clean
+//! and drops them some time later, so that this process reads from memory what the disk never got
+//! (<https://lwn.net/Articles/752063/>). Without writing again, no later sync would bring those pages
+//! to the disk, and what is acknowledged behind them would be lost with the power.
+//!
 //! The format is that of `fjall` 3 (disk format 3); a test reads what the engine writes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
@@ -33,8 +41,8 @@ struct Batch {
     state: Option<StateRecord>,
 }
 
-/// Checks the write-ahead files in `dir`, and cuts off a torn end. `synced` says that batches
-/// number up to this one had reached the disk.
+/// Checks the write-ahead files in `dir`, cuts off a torn end, and brings the rest to the disk.
+/// `synced` says that batches number up to this one had reached the disk.
 pub(crate) fn check(dir: &Path, synced: u64) -> Result<Tail, FilesError> {
     let files = files(dir)?;
     let mut tail = Tail::default();
@@ -44,13 +52,17 @@ pub(crate) fn check(dir: &Path, synced: u64) -> Result<Tail, FilesError> {
             return Err(FilesError::Damaged(problem));
         }
         let bytes = fs::read(path)?;
-        let mut end = 0;
+        let (mut end, mut synced_end) = (0, 0);
         while let Some(batch) = batch(&bytes, end) {
             end = batch.end;
+            if batch.state.is_some_and(|state| state.commits <= synced) {
+                synced_end = end;
+            }
             tail.state = batch.state.or(tail.state);
         }
         let rest = &bytes[end..];
         if rest.iter().all(|byte| *byte == 0) {
+            write_again(path, &bytes, synced_end..end)?;
             continue;
         }
         let damaged = |what: &str| FilesError::Damaged(format!("{what} at byte {end} of {}", path.display()));
@@ -75,9 +87,20 @@ pub(crate) fn check(dir: &Path, synced: u64) -> Result<Tail, FilesError> {
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(end as u64)?;
         file.sync_all()?;
+        write_again(path, &bytes, synced_end..end)?;
         File::open(dir)?.sync_all()?;
     }
     Ok(tail)
+}
+
+/// Brings a part of a file to the disk, whatever the kernel believes of its pages.
+fn write_again(path: &Path, bytes: &[u8], part: Range<usize>) -> io::Result<()> {
+    if part.is_empty() {
+        return Ok(());
+    }
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.write_all_at(&bytes[part.clone()], part.start as u64)?;
+    file.sync_all()
 }
 
 fn files(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {

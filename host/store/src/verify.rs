@@ -6,7 +6,7 @@ use fjall::{Readable as _, Snapshot};
 use reductor_core::{LaneKey, OperationStore as _, StoreError, StoredOperation, operation_id, state_hash};
 
 use crate::Progress;
-use crate::codec::{self, BadRecord, SnapshotRecord};
+use crate::codec::{self, BadRecord, RetentionRecord, SnapshotRecord};
 use crate::engine::{Engine, get};
 use crate::error::read_error;
 use crate::jobs::Place;
@@ -54,9 +54,10 @@ impl DiskStore {
     pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> VerifyReport {
         let engine = &self.inner.engine;
         let total = engine.keyspaces().iter().map(|(_, keyspace)| keyspace.approximate_len() as u64).sum();
-        let (view, jobs) = {
-            let shared = self.inner.shared();
-            (shared.view.clone(), shared.jobs.places_after(0, |_| true))
+        let (view, jobs, remembered) = {
+            let _settled = self.inner.settled();
+            let (jobs, shared) = (self.inner.jobs(), self.inner.shared());
+            (shared.view.clone(), jobs.places(), shared.remembered.clone())
         };
         let mut verify = Verify {
             store: self,
@@ -73,7 +74,8 @@ impl DiskStore {
         verify.operations();
         verify.actions();
         verify.snapshots();
-        verify.jobs(jobs.into_iter().map(|(_, place)| place));
+        verify.jobs(jobs.into_iter());
+        verify.remembered(&remembered);
         verify.report
     }
 }
@@ -306,6 +308,41 @@ impl Verify<'_> {
                 if let Some(scope) = head.scopes.iter().find(differs) {
                     self.problem(place, format!("the state of scope {} has another hash", scope.state.scope));
                 }
+            }
+        }
+    }
+
+    fn remembered(&mut self, remembered: &RetentionRecord) {
+        let (outcomes, budgets) = (&self.engine.outcomes, &self.engine.budgets);
+        let (first_outcomes, first_budgets) = (remembered.first_generation(), remembered.first_budgets());
+        self.records(outcomes, first_outcomes, "the outcomes of jobs", |tag, fields| match tag {
+            Some(b'o') => codec::decode::<u8>(fields).map(drop),
+            _ => codec::decode::<codec::Id<'_>>(fields).map(drop),
+        });
+        self.records(budgets, first_budgets, "the budgets of roots", |_, fields| {
+            codec::decode::<u32>(fields).map(drop)
+        });
+    }
+
+    /// Reads all records of the generations from `first` on.
+    fn records(
+        &mut self,
+        keyspace: &fjall::Keyspace,
+        first: u32,
+        what: &str,
+        read: impl Fn(Option<u8>, &[u8]) -> Result<(), BadRecord>,
+    ) {
+        let view = self.view.clone();
+        for guard in view.range(keyspace, first.to_be_bytes()..) {
+            self.step();
+            match guard.into_inner().map_err(|error| read_error(error, || what.to_owned())) {
+                Ok((key, value)) => {
+                    let tag = key.get(4).copied();
+                    if let Err(bad) = codec::open(&value).and_then(|fields| read(tag, &fields)) {
+                        self.problem(what, bad.to_string());
+                    }
+                }
+                Err(error) => return self.stop(error),
             }
         }
     }

@@ -10,6 +10,7 @@
 mod job;
 mod lane;
 mod operation;
+mod retention;
 mod texts;
 
 use std::borrow::Cow;
@@ -25,6 +26,7 @@ pub(crate) use job::{
 };
 pub(crate) use lane::{LaneRecord, LaneText, NameRecord, ScopeRecord, SnapshotRecord, StateRecord, name_number};
 pub(crate) use operation::{ActionRecord, OperationRecord, ScopeLast};
+pub(crate) use retention::{GenerationRecord, RetentionRecord};
 pub(crate) use texts::{Hash, Id, Moment, Name, PluginName, PluginText};
 
 /// The version of nearly every record that is written. A later one must still read it.
@@ -39,8 +41,12 @@ const COMPRESSED: u8 = 0x80;
 /// Records larger than this are compressed if that makes them smaller.
 const COMPRESS_FROM_BYTES: usize = 1024;
 
-/// No record is larger: a job may have 10,000 actions of a mebibyte, but not in this store.
-pub(crate) const RECORD_BYTES_MAX: usize = 1 << 30;
+/// No record is larger, before it is compressed.
+pub(crate) const RECORD_BYTES_MAX: usize = 512 << 20;
+
+/// What reading a record may take of memory. Lists take more there than in the record, so that
+/// this is more: what was written can be read.
+pub(crate) const MEMORY_BYTES_MAX: usize = 1 << 30;
 
 /// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,8 +68,8 @@ impl BadRecord {
     }
 }
 
-fn config() -> Configuration<LittleEndian, Varint, Limit<RECORD_BYTES_MAX>> {
-    bincode::config::standard().with_limit::<RECORD_BYTES_MAX>()
+fn config() -> Configuration<LittleEndian, Varint, Limit<MEMORY_BYTES_MAX>> {
+    bincode::config::standard().with_limit::<MEMORY_BYTES_MAX>()
 }
 
 /// Spells a record in `into`, which is emptied first. Small ones, of which there are many.
@@ -73,29 +79,37 @@ pub(crate) fn encode(record: &impl Encode, into: &mut Vec<u8>) {
     append(record, into);
 }
 
-/// The same, compressed where that pays.
-pub(crate) fn encode_compressed(record: &impl Encode, into: &mut Vec<u8>) {
+/// The same, compressed where that pays. Returns how many bytes it has when it is not.
+pub(crate) fn encode_compressed(record: &impl Encode, into: &mut Vec<u8>) -> usize {
     encode(record, into);
-    compress(into);
+    compress(into)
 }
 
 /// The same, with more fields behind it where there are any.
-pub(crate) fn encode_with_more(record: &impl Encode, more: Option<&impl Encode>, into: &mut Vec<u8>) {
+pub(crate) fn encode_with_more(record: &impl Encode, more: Option<&impl Encode>, into: &mut Vec<u8>) -> usize {
     encode(record, into);
     if let Some(more) = more {
         into[0] = VERSION_MORE;
         append(more, into);
     }
-    compress(into);
+    compress(into)
+}
+
+/// How many bytes a record has when it is not compressed, without spelling it.
+pub(crate) fn encoded_bytes(record: &impl Encode) -> usize {
+    let mut counted = Counter(1);
+    bincode::encode_into_writer(record, &mut counted, config()).expect("every record can be counted");
+    counted.0
 }
 
 fn append(record: &impl Encode, into: &mut Vec<u8>) {
     bincode::encode_into_writer(record, Bytes(into), config()).expect("memory takes every record");
 }
 
-fn compress(into: &mut Vec<u8>) {
-    if into.len() < COMPRESS_FROM_BYTES {
-        return;
+fn compress(into: &mut Vec<u8>) -> usize {
+    let bytes = into.len();
+    if bytes < COMPRESS_FROM_BYTES {
+        return bytes;
     }
     let compressed = lz4_flex::compress_prepend_size(&into[1..]);
     if compressed.len() + into.len() / 16 < into.len() {
@@ -104,6 +118,7 @@ fn compress(into: &mut Vec<u8>) {
         into.push(version | COMPRESSED);
         into.extend_from_slice(&compressed);
     }
+    bytes
 }
 
 /// The fields of a record, whichever way it was spelled.
@@ -116,7 +131,7 @@ pub(crate) fn open(record: &[u8]) -> Result<Cow<'_, [u8]>, BadRecord> {
         return Ok(Cow::Borrowed(body));
     }
     let size = body.first_chunk::<4>().map_or(0, |size| u32::from_le_bytes(*size) as usize);
-    if size > RECORD_BYTES_MAX {
+    if size > MEMORY_BYTES_MAX {
         return Err(BadRecord::fields("it says that it is larger than any record"));
     }
     lz4_flex::decompress_size_prepended(body).map(Cow::Owned).map_err(BadRecord::fields)
@@ -150,6 +165,16 @@ struct Bytes<'a>(&'a mut Vec<u8>);
 impl Writer for Bytes<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Counts what would be written.
+struct Counter(usize);
+
+impl Writer for &mut Counter {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0 += bytes.len();
         Ok(())
     }
 }

@@ -102,6 +102,6 @@ fn a_store_counts_what_it_has() {
     let stats = store.stats().expect("numbers");
     assert_eq!((stats.lanes, stats.operations), (3, 222));
     assert_eq!((stats.unfinished, stats.dead_letters, stats.completed), (3, 3, 210));
-    assert_eq!(stats.keyspaces.len(), 8);
+    assert_eq!(stats.keyspaces.len(), 10);
     assert!(stats.disk_bytes > 0 && stats.free_bytes > 0 && stats.commits > 200);
 }
