@@ -128,7 +128,10 @@ impl Engine {
             completed: keyspace("completed")?,
             outcomes: keyspace("outcomes")?,
             budgets: keyspace("budgets")?,
-            remembered: if there { Remembered::There } else { Remembered::MadeNow },
+            remembered: match expect {
+                Expect::Everything if !there => Remembered::MadeNow,
+                Expect::Everything | Expect::Nothing => Remembered::There,
+            },
             database,
         })
     }

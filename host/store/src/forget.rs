@@ -46,10 +46,7 @@ impl Forgetting<'_> {
     /// Forgets up to `limit` completed jobs that ended before `before` and that the index does not
     /// have, because there were too many at the start. Returns how many.
     pub(crate) fn unlisted(&mut self, before: u64, seed: u64, limit: usize) -> Result<u64, StoreError> {
-        if self.state.completed_from >= before {
-            return Ok(0);
-        }
-        let range = self.state.completed_from.to_be_bytes()..before.to_be_bytes();
+        let range = self.state.completed_from.min(before).to_be_bytes()..before.to_be_bytes();
         let place = || "a job that completed".to_owned();
         let mut count = 0;
         for guard in self.view.range(&self.engine.completed, range).take(limit) {

@@ -114,8 +114,18 @@ pub(crate) struct JobIndex {
     completed: VecDeque<CompletedJob>,
     /// When they ended among the others, by their numbers.
     completed_by_order: BTreeMap<u64, (u64, DocumentTag)>,
+    unlisted: Unlisted,
     /// The batch up to which changes were applied.
     commits: u64,
+}
+
+/// Whether the journal may have completed jobs that the index has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unlisted {
+    /// It has none.
+    None,
+    /// There were too many at the start: older ones than the index has.
+    Older,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +191,7 @@ impl JobIndex {
             failed_by_end: BTreeMap::new(),
             completed: VecDeque::new(),
             completed_by_order: BTreeMap::new(),
+            unlisted: Unlisted::None,
             commits: 0,
         }
     }
@@ -270,9 +281,15 @@ impl JobIndex {
         (self.unfinished.len(), self.failed.len(), self.completed.len())
     }
 
-    /// The first of the completed jobs that are known, by when it ended.
-    pub(crate) fn first_end(&self) -> Option<u64> {
-        self.completed.front().map(|job| job.end)
+    /// The first of the completed jobs that are known, by when it ended, if the journal may have
+    /// older ones.
+    pub(crate) fn unlisted_before(&self) -> Option<u64> {
+        let first = self.completed.front().filter(|_| self.unlisted == Unlisted::Older);
+        first.map(|job| job.end)
+    }
+
+    pub(crate) fn set_unlisted(&mut self, unlisted: Unlisted) {
+        self.unlisted = unlisted;
     }
 
     /// When the newest job ended.

@@ -655,7 +655,7 @@ impl<'a> Plan<'a> {
         let mut surplus = jobs.surplus(retention, None, self.ended + FORGOTTEN_MORE);
         // What this batch does to a dead letter counts more.
         surplus.failed.retain(|(order, _)| !self.failed.contains_key(order) && !self.pending.contains_key(order));
-        if jobs.first_end().is_some_and(|first| self.state.completed_from < first) {
+        if jobs.unlisted_before().is_some() {
             // Older ones, which the index does not have, go first, when the store is pruned.
             surplus.completed.clear();
         }

@@ -9,7 +9,7 @@ use crate::codec::{
 use crate::directory::{Acknowledged, Directory, Found};
 use crate::engine::{Engine, EngineError, Expect, RETENTION_KEY, Remembered, STATE_KEY};
 use crate::error::{OpenError, describe, io_error};
-use crate::jobs::{Change, CompletedJob, DocumentTag, FailedJob, JobIndex, handles};
+use crate::jobs::{Change, CompletedJob, DocumentTag, FailedJob, JobIndex, Unlisted, handles};
 use crate::keys;
 use crate::names::{FreshName, NameWriter, Names};
 use crate::options::StoreOptions;
@@ -160,6 +160,9 @@ fn load_jobs(
         completed.push(journal_record(guard, "a job that completed", |end, fields| {
             completed_job(seed, end, fields).map(Change::Completed)
         })?);
+    }
+    if completed.len() == completed_max {
+        jobs.set_unlisted(Unlisted::Older);
     }
     completed.into_iter().rev().for_each(|change| jobs.apply(change));
     Ok(jobs)

@@ -20,7 +20,7 @@ use crate::directory::{Acknowledged, Directory, Found};
 use crate::engine::{Engine, STATE_KEY, get};
 use crate::error::{OpenError, describe, read_error};
 use crate::forget::Forgetting;
-use crate::jobs::{Change, DocumentTag, Filter, JobIndex, Page, Place};
+use crate::jobs::{Change, DocumentTag, Filter, JobIndex, Page, Place, Unlisted};
 use crate::keys::{self, ActionKey};
 use crate::lanes::{Lane, LaneCache, corrupt};
 use crate::names::{NameWriter, Names};
@@ -359,10 +359,10 @@ impl Inner {
             let shared = self.shared();
             (shared.view.clone(), shared.state, shared.remembered.clone())
         };
-        let (now, surplus, first_end, seed) = {
+        let (now, surplus, unlisted_before, seed) = {
             let jobs = self.jobs();
             let now = writer.clock.read(wall, jobs.newest_end());
-            (now, jobs.surplus(retention, Some(now), PRUNE_JOBS_MAX), jobs.first_end(), jobs.seed())
+            (now, jobs.surplus(retention, Some(now), PRUNE_JOBS_MAX), jobs.unlisted_before(), jobs.seed())
         };
         let (mut batch, mut changes) = (self.engine.database.batch(), Vec::new());
         let mut remembering = Remembering::new(&before);
@@ -376,8 +376,8 @@ impl Inner {
             changes: &mut changes,
         };
         // The oldest first: the ones that the index does not have.
-        let unlisted_before = first_end.unwrap_or(forgetting.state.next_end);
-        let mut count = forgetting.unlisted(unlisted_before, seed, PRUNE_JOBS_MAX)?;
+        let unlisted = unlisted_before.map(|before| forgetting.unlisted(before, seed, PRUNE_JOBS_MAX)).transpose()?;
+        let mut count = unlisted.unwrap_or(0);
         if count == 0 {
             count = forgetting.surplus(&surplus.at_most(PRUNE_JOBS_MAX));
         }
@@ -393,6 +393,9 @@ impl Inner {
             codec::encode(&state, &mut scratch);
             batch.insert(&self.engine.meta, STATE_KEY, &scratch[..]);
             self.write(Planned { batch, state, lanes: Vec::new(), changes, names: Vec::new(), remembered })?;
+        }
+        if unlisted.is_some_and(|count| count < PRUNE_JOBS_MAX as u64) {
+            self.jobs.write().unwrap_or_else(PoisonError::into_inner).set_unlisted(Unlisted::None);
         }
         writer.freed = self.free_forgotten(writer.freed);
         Ok(count)

@@ -174,3 +174,47 @@ impl<'a> Reader<'a> {
         Some(u32::from_le_bytes(*self.take(4)?.first_chunk()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use reductor_core::{Entry, OperationStore as _, Pausing};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{DiskStore, StoreOptions};
+
+    /// A store with two batches, and its write-ahead file.
+    fn store() -> (TempDir, PathBuf) {
+        let dir = TempDir::new().expect("a directory");
+        let options = StoreOptions { reserve_bytes: 0, ..StoreOptions::default() };
+        let store = DiskStore::open(dir.path(), options).expect("a new store");
+        for pausing in [Pausing::Paused, Pausing::Resumed] {
+            store.commit(&[Entry::Pausing(pausing)]).expect("a batch is written");
+        }
+        drop(store);
+        let mut files = files(&dir.path().join("data")).expect("a directory");
+        let (_, path) = files.pop().expect("a write-ahead file");
+        (dir, path)
+    }
+
+    /// Checks the files. Returns how many batches they have, and whether one was written to.
+    fn checked(dir: &TempDir, path: &Path, synced: u64) -> (u64, bool) {
+        let file = OpenOptions::new().write(true).open(path).expect("a file");
+        file.set_modified(SystemTime::UNIX_EPOCH).expect("a time is set");
+        let before = fs::read(path).expect("readable");
+        let tail = check(&dir.path().join("data"), synced).expect("nothing is wrong");
+        assert!(fs::read(path).expect("readable") == before, "the content stays the same");
+        let modified = file.metadata().expect("readable").modified().expect("a time");
+        (tail.state.expect("there are batches").commits, modified != SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_is_written_again() {
+        let (dir, path) = store();
+        assert_eq!(checked(&dir, &path, 2), (2, false), "everything was acknowledged");
+        assert_eq!(checked(&dir, &path, 1), (2, true), "one was not");
+        assert_eq!(checked(&dir, &path, 0), (2, true), "none was");
+    }
+}

@@ -111,6 +111,26 @@ impl Disk {
         Ok(disk)
     }
 
+    /// Says that the process which comes next sees everything in another directory, as
+    /// [`Mode::Everything`] leaves it: what was uncertain stays so.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read.
+    pub fn move_to(&mut self, dir: &Path) -> io::Result<()> {
+        self.inodes.clear();
+        self.find_inodes(ROOT, dir)
+    }
+
+    fn find_inodes(&mut self, node: Node, path: &Path) -> io::Result<()> {
+        self.inodes.insert(inode_of(path)?, node);
+        if self.nodes[node.0].is_none() {
+            let names: Vec<_> = self.live.of(node).map(|(name, node)| (path.join(name), node)).collect();
+            names.into_iter().try_for_each(|(path, node)| self.find_inodes(node, &path))?;
+        }
+        Ok(())
+    }
+
     fn add_dir(&mut self, parent: Node, path: &Path) -> io::Result<()> {
         for entry in std::fs::read_dir(path)? {
             let path = entry?.path();

@@ -1,5 +1,6 @@
 //! Has every single write, sync and change of a run fail, and checks.
 
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
@@ -60,6 +61,9 @@ const LOSSES: [Mode; 3] = [Mode::Everything, Mode::Ordered, Mode::Standard];
 
 /// Has every `step`-th operation of a short run fail in each way that it can, one a run.
 ///
+/// After a failed sync, a second process goes on where the first ended: it reads from memory what
+/// may never have reached the disk, and must not build on it.
+///
 /// The process must go on to its end: it tells its clients, reads on, and writes nothing more to
 /// a file whose sync failed. Its store must be right when it is opened again, and after a loss of
 /// power at the end too.
@@ -85,6 +89,10 @@ pub fn failing(
             let faults = failure.at(*number);
             let ran = start.run(victim, plan, &faults).and_then(|ran| ran.check(*number).map(|()| ran));
             let ran = ran.with_context(|| format!("with {}, seed {seed}", faults[0]))?;
+            if failure.of == Kind::Sync {
+                let again = ran.again(victim, Plan { round: 2, ..plan }).and_then(|again| again.check(*number));
+                again.with_context(|| format!("in the next process, after {}, seed {seed}", faults[0]))?;
+            }
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             done.runs += 1;
             done.not_opened += usize::from(ran.record.not_opened.is_some());
@@ -149,23 +157,37 @@ impl Start {
     }
 
     fn run(&self, victim: &Victim, plan: Plan, faults: &[Fault]) -> Result<Ran> {
-        let (dir, log) = (scratch::dir()?, scratch::file()?);
+        let dir = scratch::dir()?;
         self.image.write_to(dir.path())?;
-        let mut disk = Disk::from_dir(dir.path())?;
-        let shim = faults.iter().fold(Shim::new(dir.path()).log(&log), |shim, fault| shim.fault(*fault));
-        let command = victim.command(&dir.path().join("store"), Syncing::Always, plan);
-        let ended = victim::run_watched(command, &shim, &[])?;
-        ensure!(ended.status.success(), "the process failed: {} {}", ended.status, ended.complaints);
-        let recording = Recording::read(&log)?;
-        recording.ops.iter().try_for_each(|op| disk.apply(op))?;
-        let mut record = Record { done: false, ..self.record.clone() };
-        record.add(&ended.said).context("what it said")?;
-        ensure!(record.done || record.not_opened.is_some(), "it did not come to its end: {}", ended.complaints);
-        Ok(Ran { disk, recording, record })
+        run(victim, plan, faults, Disk::from_dir(dir.path())?, dir.path(), &self.record)
     }
 }
 
+/// Runs a process in a directory that has what the disk has.
+fn run(victim: &Victim, plan: Plan, faults: &[Fault], mut disk: Disk, dir: &Path, before: &Record) -> Result<Ran> {
+    let log = scratch::file()?;
+    let shim = faults.iter().fold(Shim::new(dir).log(&log), |shim, fault| shim.fault(*fault));
+    let command = victim.command(&dir.join("store"), Syncing::Always, plan);
+    let ended = victim::run_watched(command, &shim, &[])?;
+    ensure!(ended.status.success(), "the process failed: {} {}", ended.status, ended.complaints);
+    let recording = Recording::read(&log)?;
+    recording.ops.iter().try_for_each(|op| disk.apply(op))?;
+    let mut record = Record { done: false, ..before.clone() };
+    record.add(&ended.said).context("what it said")?;
+    ensure!(record.done || record.not_opened.is_some(), "it did not come to its end: {}", ended.complaints);
+    Ok(Ran { disk, recording, record })
+}
+
 impl Ran {
+    /// Runs the next process, which sees all that this one did, on the disk or not.
+    fn again(&self, victim: &Victim, plan: Plan) -> Result<Self> {
+        let dir = scratch::dir()?;
+        self.disk.after_power_loss(Mode::Everything, &mut Rng::new()).write_to(dir.path())?;
+        let mut disk = self.disk.clone();
+        disk.move_to(dir.path())?;
+        run(victim, plan, &[], disk, dir.path(), &self.record)
+    }
+
     fn check(&self, seed: u64) -> Result<()> {
         ensure!(self.record.not_read.is_empty(), "it could not read any more: {:?}", self.record.not_read);
         self.check_nothing_was_retried()?;

@@ -7,4 +7,6 @@ mod conforming;
 mod damage;
 mod directory;
 mod fixture;
+mod forgetting;
 mod script;
+mod size;
