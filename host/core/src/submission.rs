@@ -154,8 +154,8 @@ pub enum Refusal {
     /// The host is stopping and takes no more jobs.
     #[error("the host is stopping and takes no more jobs")]
     Stopping,
-    /// The log could not be read to find out about the document.
-    #[error("the log could not be read: {0}")]
+    /// The store could not be read, or takes no more jobs.
+    #[error(transparent)]
     Store(#[from] crate::store::StoreError),
 }
 

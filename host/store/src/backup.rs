@@ -124,7 +124,7 @@ pub enum BackupError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The stream could not be written.
-    #[error("the backup could not be written: {0}")]
+    #[error("the backup could not be written")]
     Write(#[from] io::Error),
 }
 

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -40,8 +41,9 @@ pub(crate) enum Found {
 
 impl Directory {
     /// Locks a directory, which is made if it does not exist.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Found), OpenError> {
-        let io = |doing| move |error| OpenError::Io { dir: dir.to_owned(), doing, error };
+    /// Another process that has it open is waited for, so long.
+    pub(crate) fn open(dir: &Path, lock_wait: Duration) -> Result<(Self, Found), OpenError> {
+        let io = |doing| move |error| OpenError::io(dir, doing, error);
         if dir.exists() && !dir.is_dir() {
             return Err(OpenError::NotADirectory(dir.to_owned()));
         }
@@ -58,7 +60,7 @@ impl Directory {
                 }
             }
         }
-        let lock = lock(dir)?;
+        let lock = lock(dir, lock_wait)?;
         let found = found(dir)?;
         Ok((Self { dir: dir.to_owned(), _lock: lock }, found))
     }
@@ -174,20 +176,28 @@ fn sync_dirs(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let io = |doing| move |error| OpenError::Io { dir: dir.to_owned(), doing, error };
+/// How often a lock is tried that another process has.
+const LOCK_TRIED_EVERY: Duration = Duration::from_millis(20);
+
+fn lock(dir: &Path, wait: Duration) -> Result<File, OpenError> {
+    let io = |doing| move |error| OpenError::io(dir, doing, error);
+    let began = Instant::now();
     let path = dir.join("lock");
     let mut options = OpenOptions::new();
     let mut file =
         options.read(true).write(true).create(true).truncate(false).open(path).map_err(io("open its lock"))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _ = file.take(32).read_to_string(&mut pid);
-            return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid.trim().parse().ok() });
+    // There is no call that waits for a lock up to some moment.
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if began.elapsed() < wait => std::thread::sleep(LOCK_TRIED_EVERY),
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let _ = file.take(32).read_to_string(&mut pid);
+                return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(error)) => return Err(io("lock it")(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(io("lock it")(error)),
     }
     // Who it is, for the message to others. It is not what locks.
     let note = || -> io::Result<()> {
@@ -204,7 +214,7 @@ fn found(dir: &Path) -> Result<Found, OpenError> {
     let text = match fs::read(dir.join("version")) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(OpenError::Io { dir: dir.to_owned(), doing: "read its version", error }),
+        Err(error) => return Err(OpenError::io(dir, "read its version", error)),
     };
     let version = std::str::from_utf8(&text).ok().and_then(|text| text.strip_prefix(VERSION_TEXT));
     let version = version.and_then(|version| version.strip_suffix('\n')).and_then(|version| version.parse().ok());

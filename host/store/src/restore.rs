@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fjall::{OwnedWriteBatch, PersistMode, Readable as _};
 use foldhash::fast::RandomState;
@@ -41,7 +42,7 @@ pub enum RestoreError {
         problem: String,
     },
     /// The stream could not be read.
-    #[error("the backup could not be read: {0}")]
+    #[error("the backup could not be read")]
     Read(#[source] io::Error),
     /// The store could not be written.
     #[error("the store could not be written: {0}")]
@@ -60,7 +61,7 @@ pub fn restore(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Summary, RestoreError> {
     let mut frames = Frames::begin(from)?;
-    let (directory, found) = Directory::open(dir.as_ref())?;
+    let (directory, found) = Directory::open(dir.as_ref(), Duration::ZERO)?;
     if found == Found::Store {
         return Err(RestoreError::Exists(dir.as_ref().to_owned()));
     }

@@ -8,7 +8,7 @@ use crate::codec::{
 };
 use crate::directory::{Acknowledged, Directory, Found};
 use crate::engine::{Engine, EngineError, Expect, RETENTION_KEY, Remembered, STATE_KEY};
-use crate::error::{OpenError, describe, io_error};
+use crate::error::{OpenError, describe, into_io_error};
 use crate::jobs::{Change, CompletedJob, DocumentTag, FailedJob, JobIndex, Unlisted, handles};
 use crate::keys;
 use crate::names::{FreshName, NameWriter, Names};
@@ -35,7 +35,7 @@ pub(crate) fn open_engine(
     found: Found,
     options: &StoreOptions,
 ) -> Result<(Engine, Acknowledged, u64), OpenError> {
-    let io = |doing| move |error| OpenError::Io { dir: directory.path().to_owned(), doing, error };
+    let io = |doing| move |error| OpenError::io(directory.path(), doing, error);
     let damaged = |problem| OpenError::Damaged { dir: directory.path().to_owned(), problem };
     let expect = match found {
         Found::Nothing => {
@@ -54,23 +54,21 @@ pub(crate) fn open_engine(
     let engine = Engine::open(&directory.data(), options, expect).map_err(|error| match error {
         EngineError::Damaged(problem) => damaged(problem),
         EngineError::Engine(fjall::Error::Locked) => OpenError::InUse { dir: directory.path().to_owned(), pid: None },
-        EngineError::Engine(error) => match io_error(&error) {
-            Some(error)
-                if !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof) =>
-            {
-                io("open its files")(std::io::Error::new(error.kind(), error.to_string()))
+        EngineError::Engine(error) => match into_io_error(error) {
+            Ok(error) if !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof) => {
+                io("open its files")(error)
             }
-            _ => damaged(describe(&error)),
+            Ok(error) => damaged(error.to_string()),
+            Err(error) => damaged(describe(&error)),
         },
     })?;
     Ok((engine, acknowledged, synced))
 }
 
 fn unusable(directory: &Directory, error: FilesError) -> OpenError {
-    let dir = directory.path().to_owned();
     match error {
-        FilesError::Damaged(problem) => OpenError::Damaged { dir, problem },
-        FilesError::Io(error) => OpenError::Io { dir, doing: "read its files", error },
+        FilesError::Damaged(problem) => OpenError::Damaged { dir: directory.path().to_owned(), problem },
+        FilesError::Io(error) => OpenError::io(directory.path(), "read its files", error),
     }
 }
 

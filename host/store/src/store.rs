@@ -121,7 +121,7 @@ impl DiskStore {
     ///
     /// [`OpenError`].
     pub fn open(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Self, OpenError> {
-        let (directory, found) = Directory::open(dir.as_ref())?;
+        let (directory, found) = Directory::open(dir.as_ref(), options.lock_wait)?;
         Self::open_in(directory, found, options)
     }
 
@@ -135,8 +135,7 @@ impl DiskStore {
             return Err(OpenError::Damaged { dir: directory.path().to_owned(), problem });
         }
         if found == Found::Nothing {
-            let io = |error| OpenError::Io { dir: directory.path().to_owned(), doing: "finish making it", error };
-            directory.finish().map_err(io)?;
+            directory.finish().map_err(|error| OpenError::io(directory.path(), "finish making it", error))?;
         }
         let (unfinished, failed, completed) = loaded.jobs.counts();
         tracing::info!(

@@ -1,7 +1,7 @@
 //! Copies of stores.
 
 use reductor_core::{Entry, OperationStore as _};
-use reductor_store::{BackupError, DiskStore, RestoreError, restore};
+use reductor_store::{BackupError, BackupFile, DiskStore, Existing, RestoreError, restore};
 use tempfile::TempDir;
 
 use crate::conformance::Writer;
@@ -93,6 +93,35 @@ fn a_backup_that_cannot_be_written_says_so() {
     let error = store.backup(&mut &mut [0; 100][..], &mut |_| {}).expect_err("there is no room");
     assert!(matches!(error, BackupError::Write(_)), "{error}");
     commit(&store, &[Entry::Discarded("none".into())]);
+}
+
+#[test]
+fn a_backup_file_has_its_name_when_it_is_complete_and_leaves_nothing_else() {
+    use std::io::Write as _;
+    let dir = TempDir::new().expect("a directory");
+    let target = dir.path().join("friday.backup");
+    let names = || -> Vec<_> {
+        let names = std::fs::read_dir(dir.path()).expect("a directory").map(|entry| entry.expect("one").file_name());
+        names.map(|name| name.to_string_lossy().into_owned()).collect()
+    };
+    // A process that was killed leaves this.
+    std::fs::write(dir.path().join(".friday.backup.partial"), "the rest of another backup").expect("written");
+    let made = BackupFile::create(&target).expect("it takes over what is left");
+    let error = BackupFile::create(&target).expect_err("another one writes it");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    made.as_file().write_all(b"content").expect("written");
+    assert!(!target.exists());
+    assert_eq!(made.finish(Existing::Keep).expect("it is complete"), 7);
+    assert_eq!((names(), std::fs::read(&target).expect("readable")), (vec!["friday.backup".into()], b"content".into()));
+    // Another one does not take its place unless it is told to; what is given up is gone.
+    let made = BackupFile::create(&target).expect("a new one");
+    let error = made.finish(Existing::Keep).expect_err("the target is there");
+    assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    drop(BackupFile::create(&target).expect("a new one"));
+    assert_eq!((names().len(), std::fs::read(&target).expect("readable")), (1, b"content".into()));
+    let made = BackupFile::create(&target).expect("a new one");
+    assert_eq!(made.finish(Existing::Replace).expect("it is complete"), 0);
+    assert_eq!((names().len(), std::fs::read(&target).expect("readable")), (1, Vec::new()));
 }
 
 #[test]

@@ -29,6 +29,33 @@ fn a_store_is_open_once() {
     DiskStore::open(dir.path(), script::options()).expect("it is free");
 }
 
+#[test]
+fn a_store_that_another_has_open_for_a_moment_is_waited_for() {
+    let dir = TempDir::new().expect("a directory");
+    let store = DiskStore::open(dir.path(), script::options()).expect("a new store");
+    let options = StoreOptions { lock_wait: Duration::from_secs(60), ..script::options() };
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| DiskStore::open(dir.path(), options).map(drop));
+        // Whether it comes before this or after, it has the store in the end.
+        drop(store);
+        waiting.join().expect("no panic").expect("it is free now");
+    });
+}
+
+#[test]
+fn what_the_system_refuses_is_told_once_with_its_cause() {
+    use std::error::Error as _;
+    let error = refused(Path::new("/proc/reductor-store"));
+    let cause = error.source().expect("the system said why").to_string();
+    assert!(!error.to_string().contains(&cause), "{error}: {cause}");
+    let dir = TempDir::new().expect("a directory");
+    let options = StoreOptions { reserve_bytes: u64::MAX, ..script::options() };
+    let store = DiskStore::open(dir.path(), options).expect("a new store");
+    let full = store.check_room().expect_err("nobody has so much room").to_string();
+    assert!(full.starts_with("the disk is nearly full: "), "{full}");
+    assert!(full.contains("iB are free") && full.contains("free some space"), "{full}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_directory_that_a_store_makes_is_its_owners_alone() {

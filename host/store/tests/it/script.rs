@@ -12,7 +12,12 @@ use crate::conformance::Writer;
 use crate::conformance::samples::{commit, completed, failed, failed_attempt, rich_accepted, rich_action};
 
 pub(crate) fn options() -> StoreOptions {
-    StoreOptions { reserve_bytes: 0, sync: Sync::Always, ..StoreOptions::default() }
+    StoreOptions {
+        reserve_bytes: 0,
+        lock_wait: std::time::Duration::ZERO,
+        sync: Sync::Always,
+        ..StoreOptions::default()
+    }
 }
 
 /// A job that is the same in every run.
