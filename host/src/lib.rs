@@ -122,8 +122,9 @@ pub use reductor_sandbox::{
     SandboxError, StaticLimits, compile_worker_main,
 };
 pub use reductor_store::{
-    BackupError, DiskStore, KeyspaceStats, OpenError, Problem as StoreProblem, Progress as StoreProgress, RestoreError,
-    StoreOptions, StoreStats, Summary as BackupSummary, Sync as StoreSync, VerifyReport, restore as restore_store,
+    BackupError, BackupFile, DiskStore, Existing as ExistingBackup, KeyspaceStats, OpenError, Problem as StoreProblem,
+    Progress as StoreProgress, RestoreError, StoreOptions, StoreStats, Summary as BackupSummary, Sync as StoreSync,
+    VerifyReport, report_engine_errors, restore as restore_store,
 };
 
 pub use crate::builder::{HostBuilder, HostError, PluginSource};

@@ -134,4 +134,6 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    // With it, a store whose background writes fail names the cause.
+    reductor_host::report_engine_errors();
 }

@@ -15,9 +15,11 @@
 //! ```
 
 mod backup;
+mod backup_file;
 mod codec;
 mod directory;
 mod engine;
+mod engine_log;
 mod error;
 mod forget;
 mod jobs;
@@ -39,6 +41,8 @@ mod trees;
 mod verify;
 
 pub use backup::{BackupError, Summary};
+pub use backup_file::{BackupFile, Existing};
+pub use engine_log::report_engine_errors;
 pub use error::OpenError;
 pub use options::{StoreOptions, Sync};
 pub use restore::{RestoreError, restore};

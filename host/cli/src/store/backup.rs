@@ -1,13 +1,13 @@
 //! `reductor store backup`.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, ErrorKind, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{HumanBytes, ProgressBar};
-use reductor_host::{DiskStore, OpenError, StoreOptions};
-use tempfile::NamedTempFile;
+use reductor_host::{BackupFile, DiskStore, ExistingBackup, OpenError, StoreOptions};
 
 use super::{control, records_bar, show};
 use crate::Outcome;
@@ -35,22 +35,15 @@ pub(super) fn backup(args: &Args) -> anyhow::Result<Outcome> {
     data.check()?;
     let exists = || format!("{} exists; --force writes over it", file.display());
     anyhow::ensure!(*force || !file.exists(), exists());
-    let dir = match file.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
     let unwritable = || format!("{} cannot be written", file.display());
-    let made = NamedTempFile::new_in(dir).with_context(unwritable)?;
+    let made = BackupFile::create(file).with_context(unwritable)?;
     write(data, made.as_file())?;
-    made.as_file().sync_all().with_context(unwritable)?;
-    let bytes = made.as_file().metadata()?.len();
-    if *force {
-        made.persist(file).with_context(unwritable)?;
-    } else {
-        // Somebody else may have made it meanwhile.
-        made.persist_noclobber(file).with_context(exists)?;
-    }
-    File::open(dir)?.sync_all().with_context(unwritable)?;
+    let existing = if *force { ExistingBackup::Replace } else { ExistingBackup::Keep };
+    let bytes = made.finish(existing).map_err(|error| match error.kind() {
+        // Another process has made it meanwhile.
+        ErrorKind::AlreadyExists => anyhow::anyhow!(exists()),
+        _ => anyhow::Error::new(error).context(unwritable()),
+    })?;
     eprintln!("wrote {} ({})", file.display(), HumanBytes(bytes));
     Ok(Outcome::AllWell)
 }
@@ -58,7 +51,8 @@ pub(super) fn backup(args: &Args) -> anyhow::Result<Outcome> {
 /// Copies the store, or has the process copy it that has it open.
 fn write(data: &DataDir, file: &File) -> anyhow::Result<()> {
     let mut to = BufWriter::new(file);
-    match DiskStore::open(data.path(), StoreOptions::default()) {
+    // A host that has it open makes the copy itself: it need not be waited for.
+    match DiskStore::open(data.path(), StoreOptions { lock_wait: Duration::ZERO, ..StoreOptions::default() }) {
         Ok(store) => {
             let bar = records_bar("copying");
             store.backup(&mut to, &mut |progress| show(&bar, progress))?;
