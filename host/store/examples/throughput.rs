@@ -242,7 +242,7 @@ impl Document {
         let ended = EndedJob {
             journaled: journaled.clone(),
             result,
-            append: Some(append),
+            append: Some(Arc::new(append)),
             dispatched: Vec::new(),
             revision,
             budget_left: None,
