@@ -70,7 +70,10 @@ impl Job {
     }
 }
 
-/// What a job may ask for itself; what it leaves out, the manager decides.
+/// What a job asks for itself; what it leaves out, the manager decides.
+///
+/// The host gives no more than its [`ExecutorConfig::job_config_max`](crate::ExecutorConfig): a
+/// larger wish counts as that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobExecutionConfig {
@@ -92,7 +95,8 @@ pub struct JobExecutionConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobExecutorManagerConfig {
-    /// How many jobs run at once; the number of cores by default.
+    /// How many jobs run at once; the number of cores by default, and never more than
+    /// [`CONCURRENCY_MAX`](Self::CONCURRENCY_MAX).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<usize>,
     /// Milliseconds that one attempt may take; 30,000 by default.
@@ -107,6 +111,10 @@ pub struct JobExecutorManagerConfig {
 }
 
 impl JobExecutorManagerConfig {
+    /// The most jobs that run at once: each takes a thread with a stack of megabytes, and more
+    /// threads than that are of no use on any machine.
+    pub const CONCURRENCY_MAX: usize = 1_024;
+
     /// The same configuration; what it leaves out is as in `other`.
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -117,11 +125,11 @@ impl JobExecutorManagerConfig {
         }
     }
 
-    /// The same configuration with every default filled in.
+    /// The same configuration with every default filled in, and within its bounds.
     pub fn resolved(self) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            max_concurrency: Some(self.max_concurrency.unwrap_or_else(cores).max(1)),
+            max_concurrency: Some(self.max_concurrency.unwrap_or_else(cores).clamp(1, Self::CONCURRENCY_MAX)),
             job_timeout: Some(self.job_timeout.unwrap_or(30_000)),
             retry_base_delay: Some(self.retry_base_delay.unwrap_or(100)),
             retry_max_delay: Some(self.retry_max_delay.unwrap_or(5_000)),

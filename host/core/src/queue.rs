@@ -1,7 +1,7 @@
 //! The queue: jobs that wait, lane by lane.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -23,8 +23,13 @@ pub struct Queue<K, J> {
     ready: VecDeque<LaneKey>,
     /// Lanes that wait for a moment, by that moment.
     resting: BTreeSet<(Duration, LaneKey)>,
-    /// Lanes whose turn came while enough lanes of their kind were taken.
-    parked: HashMap<K, VecDeque<LaneKey>>,
+    /// Lanes that were passed over because enough limited lanes were taken, by their numbers.
+    parked: HashMap<K, BTreeMap<u64, LaneKey>>,
+    /// How often a lane was passed over so far: the number of the next one.
+    passed_over: u64,
+    /// How many ready lanes take their turns before the first of `parked`, since there is a place
+    /// for it.
+    before_parked: Option<usize>,
     /// The kinds that are blocked, and their lanes that wait for nothing else.
     blocked: HashMap<K, VecDeque<LaneKey>>,
     /// How many lanes are held.
@@ -40,6 +45,8 @@ struct Lane<K, J> {
     kind: K,
     jobs: VecDeque<J>,
     state: LaneState,
+    /// Its number among the lanes that were passed over, while it is [`LaneState::Parked`].
+    passed_over: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +101,16 @@ pub struct JobsMax {
     pub shared: usize,
 }
 
+/// Kinds of which only so many lanes may be taken at once: of all of them together, so that two
+/// such kinds take no more workers than one.
+#[derive(Clone, Copy, Debug)]
+pub struct Limited<F> {
+    /// Whether a kind is one of them.
+    pub is_limited: F,
+    /// Lanes of these kinds that may be taken at once; at least one.
+    pub lanes_max: usize,
+}
+
 /// What becomes of a lane when its turn is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -114,6 +131,8 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
             ready: VecDeque::new(),
             resting: BTreeSet::new(),
             parked: HashMap::new(),
+            passed_over: 0,
+            before_parked: None,
             blocked: HashMap::new(),
             held: 0,
             taken: HashMap::new(),
@@ -181,7 +200,8 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
             }
             Entry::Vacant(entry) => {
                 let key = entry.key().clone();
-                let lane = entry.insert(Lane { kind, jobs: VecDeque::from([job]), state: LaneState::Ready });
+                let (jobs, state) = (VecDeque::from([job]), LaneState::Ready);
+                let lane = entry.insert(Lane { kind, jobs, state, passed_over: 0 });
                 line_up(&mut self.ready, &mut self.blocked, key, lane)
             }
         }
@@ -213,32 +233,46 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
 
     /// Takes the next turn, of up to `jobs_max` jobs, if a lane is ready at `now`.
     ///
-    /// `may_take` says whether one more lane of a kind may be taken when so many are. Lanes
-    /// of which none may are passed over, and take their turns when others of their kind are
-    /// put back.
-    pub fn take(&mut self, now: Duration, jobs_max: JobsMax, may_take: impl Fn(&K, usize) -> bool) -> Option<Turn<J>> {
+    /// Lanes of limited kinds are passed over while as many of them are taken as may. Each place
+    /// that becomes free goes to the lane that was passed over first, of whichever kind, so that
+    /// they do not starve each other.
+    pub fn take(
+        &mut self,
+        now: Duration,
+        jobs_max: JobsMax,
+        limited: &Limited<impl Fn(&K) -> bool>,
+    ) -> Option<Turn<J>> {
         self.wake_rested(now);
-        loop {
-            let key = self.ready.pop_front().or_else(|| self.unpark_any(&may_take))?;
-            let lane = self.lanes.get_mut(&key).expect("a ready lane has jobs");
-            let taken = self.taken.entry(lane.kind.clone()).or_default();
-            if *taken > 0 && !may_take(&lane.kind, *taken) {
-                lane.state = LaneState::Parked;
-                self.parked.entry(lane.kind.clone()).or_default().push_back(key);
-                continue;
+        self.line_up_unlimited(limited);
+        let key = loop {
+            if let Some(key) = self.due_parked(limited) {
+                break key;
             }
-            *taken += 1;
-            lane.state = LaneState::Taken { woken: false };
-            let jobs_max = if self.ready.is_empty() { jobs_max.alone } else { jobs_max.shared };
-            let count = lane.jobs.len().min(jobs_max.max(1));
-            let jobs = if count == lane.jobs.len() {
-                std::mem::take(&mut lane.jobs)
-            } else {
-                lane.jobs.drain(..count).collect()
-            };
-            self.depth -= jobs.len();
-            return Some(Turn { lane: key, jobs });
-        }
+            let key = self.ready.pop_front()?;
+            if !(limited.is_limited)(&self.lanes[&key].kind) {
+                break key;
+            }
+            let first = self.first_parked().filter(|_| self.has_place(limited));
+            match first {
+                None if self.has_place(limited) => break key,
+                None => self.pass_over(key),
+                // Those that were passed over have waited for longer.
+                Some(first) => {
+                    self.pass_over(key);
+                    self.unpark(&first);
+                    break first;
+                }
+            }
+        };
+        let lane = self.lanes.get_mut(&key).expect("a ready lane has jobs");
+        *self.taken.entry(lane.kind.clone()).or_default() += 1;
+        lane.state = LaneState::Taken { woken: false };
+        let jobs_max = if self.ready.is_empty() { jobs_max.alone } else { jobs_max.shared };
+        let count = lane.jobs.len().min(jobs_max.max(1));
+        let jobs =
+            if count == lane.jobs.len() { std::mem::take(&mut lane.jobs) } else { lane.jobs.drain(..count).collect() };
+        self.depth -= jobs.len();
+        Some(Turn { lane: key, jobs })
     }
 
     /// Ends a turn. Jobs that were taken and not done go back to the front of their lane.
@@ -308,10 +342,7 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         match found.state {
             LaneState::Taken { .. } => return Some((job, false)),
             LaneState::Ready => self.ready.retain(|ready| ready != lane),
-            LaneState::Parked => {
-                self.parked.values_mut().for_each(|parked| parked.retain(|parked| parked != lane));
-                self.parked.retain(|_, parked| !parked.is_empty());
-            }
+            LaneState::Parked => self.unpark(lane),
             LaneState::Resting(moment) => {
                 self.resting.remove(&(moment, lane.clone()));
             }
@@ -334,7 +365,7 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         let is_kind = |key: &LaneKey| self.lanes.get(key).is_some_and(|lane| lane.kind == kind);
         let mut waiting: VecDeque<LaneKey> = self.ready.iter().filter(|key| is_kind(key)).cloned().collect();
         self.ready.retain(|key| !is_kind(key));
-        waiting.extend(self.parked.remove(&kind).unwrap_or_default());
+        waiting.extend(self.parked.remove(&kind).unwrap_or_default().into_values());
         waiting.extend(self.resting.iter().map(|(_, key)| key).filter(|key| is_kind(key)).cloned());
         self.resting.retain(|(_, key)| !is_kind(key));
         for key in &waiting {
@@ -368,10 +399,10 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         self.lanes.is_empty()
     }
 
-    /// Whether there is a turn to take, as `may_take` of [`Queue::take`] sees it. Lanes that rest
-    /// or are held have none.
-    pub fn has_turn(&self, may_take: impl Fn(&K, usize) -> bool) -> bool {
-        !self.ready.is_empty() || self.parked.keys().any(|kind| may_take(kind, self.taken_of(kind)))
+    /// Whether there is a turn to take with these limits. Lanes that rest or are held have none.
+    pub fn has_turn(&self, limited: &Limited<impl Fn(&K) -> bool>) -> bool {
+        let may_go_on = || self.has_place(limited) || self.parked.keys().any(|kind| !(limited.is_limited)(kind));
+        !self.ready.is_empty() || (!self.parked.is_empty() && may_go_on())
     }
 
     /// Whether lanes were passed over.
@@ -415,37 +446,75 @@ impl<K: Clone + Eq + Hash, J> Queue<K, J> {
         jobs
     }
 
-    /// One lane of this kind fewer is taken: one that was passed over may try its luck.
+    /// One lane of this kind fewer is taken.
     fn give_up(&mut self, kind: &K) {
         let taken = self.taken.get_mut(kind).expect("a lane of the kind was taken");
         *taken -= 1;
         if *taken == 0 {
             self.taken.remove(kind);
         }
-        self.unpark(kind);
     }
 
-    fn unpark(&mut self, kind: &K) {
-        let Some(parked) = self.parked.get_mut(kind) else { return };
-        if let Some(key) = parked.pop_front() {
+    /// Whether one more lane of a limited kind may be taken.
+    fn has_place(&self, limited: &Limited<impl Fn(&K) -> bool>) -> bool {
+        let taken = self.taken.iter().filter(|(kind, _)| (limited.is_limited)(kind)).map(|(_, taken)| taken);
+        taken.sum::<usize>() < limited.lanes_max.max(1)
+    }
+
+    /// Lets lanes that were passed over line up again whose kinds are limited no more.
+    fn line_up_unlimited(&mut self, limited: &Limited<impl Fn(&K) -> bool>) {
+        if self.parked.is_empty() {
+            return;
+        }
+        let free = |kind: &&K| !(limited.is_limited)(kind);
+        let free: Vec<K> = self.parked.keys().filter(free).cloned().collect();
+        let mut lanes: Vec<_> = free.iter().filter_map(|kind| self.parked.remove(kind)).flatten().collect();
+        lanes.sort_unstable();
+        for (_, key) in lanes {
             self.lanes.get_mut(&key).expect("a parked lane has jobs").state = LaneState::Ready;
             self.ready.push_back(key);
         }
-        if parked.is_empty() {
-            self.parked.remove(kind);
+    }
+
+    /// The first lane that was passed over, if there is a place for it and the lanes that were ready
+    /// when it became free have had their turns. Otherwise one of those follows.
+    fn due_parked(&mut self, limited: &Limited<impl Fn(&K) -> bool>) -> Option<LaneKey> {
+        if self.parked.is_empty() || !self.has_place(limited) {
+            self.before_parked = None;
+            return None;
         }
+        let before = self.before_parked.unwrap_or(usize::MAX).min(self.ready.len());
+        self.before_parked = before.checked_sub(1);
+        if before > 0 {
+            return None;
+        }
+        let key = self.first_parked().expect("some are parked");
+        self.unpark(&key);
+        Some(key)
     }
 
-    /// A lane that was passed over and need not be any more, for instance because the caller
-    /// sees its kind with other eyes.
-    fn unpark_any(&mut self, may_take: &impl Fn(&K, usize) -> bool) -> Option<LaneKey> {
-        let kind = self.parked.keys().find(|kind| may_take(kind, self.taken_of(kind)))?.clone();
-        self.unpark(&kind);
-        self.ready.pop_front()
+    /// The lane that was passed over before every other one.
+    fn first_parked(&self) -> Option<LaneKey> {
+        let firsts = self.parked.values().filter_map(BTreeMap::first_key_value);
+        firsts.min_by_key(|(number, _)| **number).map(|(_, key)| key.clone())
     }
 
-    fn taken_of(&self, kind: &K) -> usize {
-        self.taken.get(kind).copied().unwrap_or_default()
+    /// Puts a lane aside whose turn came while there was no place for it.
+    fn pass_over(&mut self, key: LaneKey) {
+        let lane = self.lanes.get_mut(&key).expect("a ready lane has jobs");
+        self.passed_over += 1;
+        (lane.state, lane.passed_over) = (LaneState::Parked, self.passed_over);
+        self.parked.entry(lane.kind.clone()).or_default().insert(self.passed_over, key);
+    }
+
+    /// Takes a lane out of those that were passed over.
+    fn unpark(&mut self, key: &LaneKey) {
+        let lane = self.lanes.get(key).expect("a parked lane has jobs");
+        let parked = self.parked.get_mut(&lane.kind).expect("a parked lane is among those of its kind");
+        parked.remove(&lane.passed_over);
+        if parked.is_empty() {
+            self.parked.remove(&lane.kind);
+        }
     }
 }
 

@@ -1,59 +1,147 @@
 //! Plugin revisions that ran into their timeout lately.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::ids::DocumentType;
 use crate::plugin::PluginRef;
 use crate::registry::Reducers;
+use crate::time::Clock;
 
-/// How long a revision is suspected after a timeout.
+/// How long a revision is suspected after it used up a timeout.
 const SUSPECTED_FOR: Duration = Duration::from_secs(60);
 
-/// Remembers revisions that ran into their timeout, so that they do not take every worker.
+/// Remembers revisions that ran into their timeout, so that all of them together do not take every
+/// worker.
+///
+/// A revision is suspected when its attempts that timed out have lately taken as long as the
+/// operator's timeout. One job that asks for less time does not make its model suspect; a model that
+/// runs away in jobs which all ask for a little less is suspected all the same.
 #[derive(Default)]
 pub(crate) struct Suspects {
-    known: Mutex<Known>,
+    /// Whether a revision may be suspected. Nearly always none is, and nobody need take the lock.
+    any: AtomicBool,
+    /// One entry for each model that ever timed out.
+    known: Mutex<HashMap<DocumentType, Suspect>>,
 }
 
-/// Which revision of a model, and until when.
-type Known = HashMap<DocumentType, (Arc<PluginRef>, Duration)>;
+/// A revision that timed out.
+struct Suspect {
+    plugin: Arc<PluginRef>,
+    /// The time that its attempts took which timed out, up to the operator's timeout. It leaks away.
+    lost: Duration,
+    /// When `lost` was right.
+    at: Duration,
+    /// Until when the revision is suspected, if it ever was.
+    until: Option<Duration>,
+}
 
 impl Suspects {
-    /// Takes note of a timeout.
-    pub(crate) fn timed_out(&self, plugin: &Arc<PluginRef>, now: Duration) {
-        self.lock().insert(plugin.document_type.clone(), (plugin.clone(), now + SUSPECTED_FOR));
-    }
-
-    /// When the next of them is suspected no more, if one is suspected.
-    pub(crate) fn next_cleared(&self) -> Option<Duration> {
-        self.lock().values().map(|(_, until)| *until).min()
-    }
-
-    /// Whether one more worker may run documents of this model when so many do: for the
-    /// revisions here at most half of the workers, at least one.
-    pub(crate) fn may_take(
-        &self,
-        document_type: &DocumentType,
-        taken: usize,
-        workers: usize,
-        now: Duration,
-        reducers: &Reducers,
-    ) -> bool {
-        if taken < (workers / 2).max(1) {
-            return true;
+    /// Takes note that an attempt timed out which had `timeout`, where the operator gives
+    /// `timeout_max` to jobs that ask for nothing.
+    pub(crate) fn timed_out(&self, plugin: &Arc<PluginRef>, timeout: Duration, timeout_max: Duration, now: Duration) {
+        let mut known = self.lock();
+        let fresh = || Suspect { plugin: plugin.clone(), lost: Duration::ZERO, at: now, until: None };
+        let suspect = known.entry(plugin.document_type.clone()).or_insert_with(fresh);
+        if suspect.plugin != *plugin {
+            *suspect = fresh();
         }
-        let Some((plugin, until)) = self.lock().get(document_type).cloned() else { return true };
-        let serves = reducers.get(document_type).is_some_and(|reducer| *reducer.plugin() == plugin);
-        if serves && now < until {
+        suspect.lose(timeout, timeout_max, now);
+        if suspect.is_suspected(now) {
+            self.any.store(true, Ordering::Release);
+        }
+    }
+
+    /// When the next revision is suspected no more, if one is suspected now.
+    pub(crate) fn next_cleared(&self, now: Duration) -> Option<Duration> {
+        let known = self.lock();
+        known.values().filter(|suspect| suspect.is_suspected(now)).filter_map(|suspect| suspect.until).min()
+    }
+
+    /// Whether the revision that serves a model now is suspected.
+    pub(crate) fn is_suspected(&self, document_type: &DocumentType, clock: &Clock, reducers: &Reducers) -> bool {
+        if !self.any.load(Ordering::Acquire) {
             return false;
         }
-        self.lock().remove(document_type);
-        true
+        let now = clock.elapsed();
+        let known = self.lock();
+        self.any.store(known.values().any(|suspect| suspect.is_suspected(now)), Ordering::Release);
+        let suspect = known.get(document_type).filter(|suspect| suspect.is_suspected(now));
+        let Some(plugin) = suspect.map(|suspect| suspect.plugin.clone()) else { return false };
+        drop(known);
+        reducers.get(document_type).is_some_and(|reducer| *reducer.plugin() == plugin)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DocumentType, Suspect>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Suspect {
+    /// Counts the time of one more attempt. A timeout's worth of it leaks away in a minute, or in
+    /// the time of one such attempt: less than half a worker's time is not worth suspecting.
+    fn lose(&mut self, timeout: Duration, timeout_max: Duration, now: Duration) {
+        let passed = now.saturating_sub(self.at).as_secs_f64() / SUSPECTED_FOR.max(timeout_max).as_secs_f64();
+        let leaked = timeout_max.mul_f64(passed.min(1.0));
+        self.lost = self.lost.saturating_sub(leaked).saturating_add(timeout).min(timeout_max);
+        self.at = now;
+        if self.lost == timeout_max {
+            self.until = Some(now + SUSPECTED_FOR);
+        }
+    }
+
+    fn is_suspected(&self, now: Duration) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn plugin(name: &str) -> Arc<PluginRef> {
+        Arc::new(PluginRef { document_type: DocumentType::from(name), version: 1, digest: "native".into() })
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn the_next_moment_to_look_at_is_never_past() {
+        let suspects = Suspects::default();
+        assert_eq!(suspects.next_cleared(Duration::ZERO), None);
+        suspects.timed_out(&plugin("one"), TIMEOUT, TIMEOUT, Duration::ZERO);
+        suspects.timed_out(&plugin("two"), TIMEOUT, TIMEOUT, secs(20));
+        // Nobody asks about either model meanwhile.
+        let seen = [0, 59, 60, 79, 80, 200].map(|now| suspects.next_cleared(secs(now)));
+        assert_eq!(seen, [Some(secs(60)), Some(secs(60)), Some(secs(80)), Some(secs(80)), None, None]);
+    }
+
+    #[test]
+    fn attempts_with_less_time_add_up_to_the_operators_timeout() {
+        let (suspects, plugin) = (Suspects::default(), plugin("one"));
+        let is_suspected = |timeout: Duration, now| {
+            suspects.timed_out(&plugin, timeout, TIMEOUT, now);
+            suspects.next_cleared(now).is_some()
+        };
+        assert!(!is_suspected(secs(29), secs(0)));
+        assert!(is_suspected(secs(29), secs(29)), "the model took 58 seconds of a worker");
+        assert!(is_suspected(Duration::ZERO, secs(88)));
+        assert!(!is_suspected(Duration::ZERO, secs(89)), "nothing was lost since");
+        assert!(!is_suspected(secs(29), secs(1_000)), "what was long ago is forgotten");
+        assert!((1_060..9_000).all(|now| !is_suspected(secs(1) / 10, secs(now))), "a tenth of a worker's time");
+    }
+
+    #[test]
+    fn a_timeout_of_hours_adds_up_as_well() {
+        let (suspects, plugin) = (Suspects::default(), plugin("one"));
+        suspects.timed_out(&plugin, secs(7_199), secs(7_200), secs(7_199));
+        suspects.timed_out(&plugin, secs(7_199), secs(7_200), secs(10_800));
+        assert_eq!(suspects.next_cleared(secs(10_800)), Some(secs(10_860)));
     }
 }

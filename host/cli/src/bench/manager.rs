@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use reductor_host::{
-    Event, GuestLimits, JobExecutorManager, NativeReducer, Reason, Received, Reducer, Sandbox, Submission,
+    Event, ExecutorConfig, GuestLimits, JobExecutorManager, JobExecutorManagerConfig, NativeReducer, Reason, Received,
+    Reducer, Sandbox, Submission,
 };
 use serde_json::json;
 
 use super::report::{Goal, Report, median, percentile};
-use super::workload::{self, JobGoals, counter_rate, forgetful, increment, increments, started, with_workers};
+use super::workload::{
+    self, JobGoals, counter_rate, forgetful, increment, increments, started, with_config, with_workers,
+};
 use super::{Args, audit, machine, recovery};
 use crate::build;
 use crate::{Outcome, plugins};
@@ -222,7 +225,11 @@ impl Bench {
         runaways: usize,
         measure: impl FnOnce(&JobExecutorManager) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let manager = with_workers(&[&self.counter, &self.unruly], Some(WORKERS))?;
+        // The runaways use up the host's own timeout, or it would not hold their time against them.
+        let (max_concurrency, job_timeout) = (Some(WORKERS), Some(RUNAWAY_MS));
+        let manager = JobExecutorManagerConfig { max_concurrency, job_timeout, ..JobExecutorManagerConfig::default() };
+        let config = ExecutorConfig { manager, ..ExecutorConfig::default() };
+        let manager = with_config(&[&self.counter, &self.unruly], config)?;
         let over = AtomicBool::new(false);
         let runs = AtomicU64::new(0);
         // The first timeouts are how the host finds out.

@@ -16,8 +16,11 @@ use crate::time::Clock;
 pub struct ExecutorConfig {
     /// Concurrency, timeout and backoff, where `start` does not say.
     pub manager: JobExecutorManagerConfig,
-    /// How often a failed attempt is repeated, unless the job says otherwise.
+    /// How often a failed attempt is repeated, unless the job asks for fewer.
     pub max_retries: u32,
+    /// The most that a job may ask for itself; where absent, what a job gets that asks for nothing:
+    /// the values of `manager` and `max_retries`. A job that asks for more gets the most.
+    pub job_config_max: JobExecutionConfig,
     /// Bounds of jobs and guests.
     pub limits: Limits,
     /// Which models may dispatch beyond their own documents.
@@ -39,6 +42,7 @@ impl Default for ExecutorConfig {
         Self {
             manager: JobExecutorManagerConfig::default(),
             max_retries: 3,
+            job_config_max: JobExecutionConfig::default(),
             limits: Limits::default(),
             grants: DispatchGrants::none(),
             residents: ResidentBudget::default(),
@@ -50,34 +54,64 @@ impl Default for ExecutorConfig {
     }
 }
 
-/// [`JobExecutorManagerConfig`] with defaults, in types to calculate with.
+/// What a run gives its jobs: the manager's configuration with defaults, in types to calculate with,
+/// and the most that a job may ask for itself.
 pub(super) struct Defaults {
     job_timeout: Duration,
     retry: RetryPolicy,
+    job_timeout_max: Duration,
+    retry_max: RetryPolicy,
 }
 
 impl Defaults {
-    pub(super) fn new(manager: &JobExecutorManagerConfig, retries_max: u32) -> Self {
-        let ms = |value: Option<u64>| Duration::from_millis(value.expect("a resolved configuration has every field"));
+    pub(super) fn new(manager: &JobExecutorManagerConfig, config: &ExecutorConfig) -> Self {
+        let given = |value: Option<u64>| ms(value.expect("a resolved configuration has every field"));
+        let retry = RetryPolicy {
+            retries_max: config.max_retries,
+            base_delay: given(manager.retry_base_delay),
+            max_delay: given(manager.retry_max_delay),
+        };
+        let (job_timeout, max) = (given(manager.job_timeout), config.job_config_max);
         Self {
-            job_timeout: ms(manager.job_timeout),
-            retry: RetryPolicy {
-                retries_max,
-                base_delay: ms(manager.retry_base_delay),
-                max_delay: ms(manager.retry_max_delay),
-            },
+            job_timeout,
+            retry,
+            job_timeout_max: max.job_timeout.map_or(job_timeout, ms),
+            retry_max: retry.with(&max),
         }
     }
 
-    pub(super) fn timeout(&self, config: &JobExecutionConfig) -> Duration {
-        config.job_timeout.map_or(self.job_timeout, Duration::from_millis)
+    /// How long one attempt at a job may take that asks for this.
+    pub(super) fn timeout(&self, asked: &JobExecutionConfig) -> Duration {
+        asked.job_timeout.map_or(self.job_timeout, |timeout| ms(timeout).min(self.job_timeout_max))
     }
 
-    pub(super) fn retry(&self, config: &JobExecutionConfig) -> RetryPolicy {
+    /// How long an attempt may take if its job asks for nothing.
+    pub(super) fn own_timeout(&self) -> Duration {
+        self.job_timeout
+    }
+
+    /// How often and when a job is repeated that asks for this.
+    pub(super) fn retry(&self, asked: &JobExecutionConfig) -> RetryPolicy {
+        let (own, max) = (self.retry, self.retry_max);
         RetryPolicy {
-            retries_max: config.max_retries.unwrap_or(self.retry.retries_max),
-            base_delay: config.retry_base_delay.map_or(self.retry.base_delay, Duration::from_millis),
-            max_delay: config.retry_max_delay.map_or(self.retry.max_delay, Duration::from_millis),
+            retries_max: asked.max_retries.map_or(own.retries_max, |retries| retries.min(max.retries_max)),
+            base_delay: asked.retry_base_delay.map_or(own.base_delay, |delay| ms(delay).min(max.base_delay)),
+            max_delay: asked.retry_max_delay.map_or(own.max_delay, |delay| ms(delay).min(max.max_delay)),
         }
     }
+}
+
+impl RetryPolicy {
+    /// The same but for what `config` says.
+    fn with(self, config: &JobExecutionConfig) -> Self {
+        Self {
+            retries_max: config.max_retries.unwrap_or(self.retries_max),
+            base_delay: config.retry_base_delay.map_or(self.base_delay, ms),
+            max_delay: config.retry_max_delay.map_or(self.max_delay, ms),
+        }
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }

@@ -185,7 +185,8 @@ impl Shared {
             return Outcome::Ended;
         }
         if let (Some(Reason::Timeout), Some(plugin)) = (report.fault.reason, &ran.plugin) {
-            self.suspects.timed_out(plugin, at.elapsed);
+            let timeout = run.defaults.timeout(&pending.record.accepted.config.unwrap_or_default());
+            self.suspects.timed_out(plugin, timeout, run.defaults.own_timeout(), at.elapsed);
         }
         if let (Some(divergence), Some(plugin)) = (report.divergence(), &ran.plugin) {
             self.answer_divergence(&pending.record, plugin, divergence, &report.error);

@@ -170,7 +170,7 @@ impl JobExecutorManager {
         // A pause outlives its process, and not a stop and start of the same manager: whoever starts
         // it again wants it to execute, as with a store in memory.
         let resumes = waiting.was_started && pausing == Pausing::Paused;
-        let run = Arc::new(Run::new(&config, shared.config.max_retries));
+        let run = Arc::new(Run::new(&config, &shared.config));
         // They wait for the lock.
         let workers = spawn_workers(shared, &run).map_err(|error| {
             run.called_off.store(true, Ordering::Relaxed);

@@ -21,7 +21,7 @@ use crate::job::JobExecutorManagerConfig;
 use crate::journal::FailedAttempt;
 use crate::log::Log;
 use crate::quarantine::Quarantines;
-use crate::queue::Queue;
+use crate::queue::{Limited, Queue};
 use crate::records::{Hold, Record, Records, Retention};
 use crate::registry::Reducers;
 use crate::report::Report;
@@ -241,15 +241,20 @@ impl Shared {
 
     /// Whether a lane is ready for a worker. Turns that run learn of it, too.
     pub(super) fn has_turn(&self, waiting: &Waiting) -> bool {
-        let has_turn = waiting.queue.has_turn(self.may_take(waiting.workers));
+        let has_turn = waiting.queue.has_turn(&self.limited(waiting.workers));
         self.others_wait.store(has_turn, Ordering::Relaxed);
         has_turn
     }
 
-    /// Whether one of so many workers may take one more lane of a model.
-    pub(super) fn may_take(&self, workers: usize) -> impl Fn(&DocumentType, usize) -> bool {
-        move |document_type, taken| {
-            self.suspects.may_take(document_type, taken, workers, self.config.clock.elapsed(), &self.reducers)
+    /// The models that timed out lately, which may take half of so many workers together, at least
+    /// one.
+    pub(super) fn limited(&self, workers: usize) -> Limited<impl Fn(&DocumentType) -> bool> {
+        let clock = &self.config.clock;
+        Limited {
+            is_limited: move |document_type: &DocumentType| {
+                self.suspects.is_suspected(document_type, clock, &self.reducers)
+            },
+            lanes_max: (workers / 2).max(1),
         }
     }
 }
@@ -262,10 +267,10 @@ impl JobListener for Shared {
 
 impl Run {
     /// The run of a configuration that has every field.
-    pub(super) fn new(config: &JobExecutorManagerConfig, retries_max: u32) -> Self {
+    pub(super) fn new(manager: &JobExecutorManagerConfig, config: &ExecutorConfig) -> Self {
         Self {
-            workers: config.max_concurrency.unwrap_or(1),
-            defaults: Defaults::new(config, retries_max),
+            workers: manager.max_concurrency.unwrap_or(1),
+            defaults: Defaults::new(manager, config),
             interrupt: Arc::new(AtomicBool::new(false)),
             called_off: AtomicBool::new(false),
         }

@@ -125,7 +125,8 @@ impl Shared {
         if !self.config.clock.runs() {
             return None;
         }
-        let cleared = || self.suspects.next_cleared().filter(|_| waiting.queue.has_passed_over());
+        let now = self.config.clock.elapsed();
+        let cleared = || self.suspects.next_cleared(now).filter(|_| waiting.queue.has_passed_over());
         waiting.queue.next_wake().into_iter().chain(cleared()).min()
     }
 
@@ -136,7 +137,7 @@ impl Shared {
                 self.announce_retry(pending);
             }
         }
-        let turn = waiting.queue.take(now, TURN_JOBS, self.may_take(waiting.workers))?;
+        let turn = waiting.queue.take(now, TURN_JOBS, &self.limited(waiting.workers))?;
         self.in_turns.fetch_add(turn.jobs.len(), Ordering::Relaxed);
         Some(turn)
     }

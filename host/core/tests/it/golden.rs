@@ -120,11 +120,13 @@ fn configurations() {
 }
 
 #[test]
-fn the_default_concurrency_is_the_number_of_cores_and_never_zero() {
+fn the_default_concurrency_is_the_number_of_cores_and_every_one_is_bounded() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     assert_eq!(JobExecutorManagerConfig::default().resolved().max_concurrency, Some(cores));
     let none = JobExecutorManagerConfig { max_concurrency: Some(0), ..JobExecutorManagerConfig::default() };
     assert_eq!(none.resolved().max_concurrency, Some(1));
+    let many = JobExecutorManagerConfig { max_concurrency: Some(1_000_000), ..JobExecutorManagerConfig::default() };
+    assert_eq!(many.resolved().max_concurrency, Some(JobExecutorManagerConfig::CONCURRENCY_MAX));
 }
 
 #[test]

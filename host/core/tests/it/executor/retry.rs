@@ -158,7 +158,10 @@ fn no_room_at_all_is_an_io_error_and_repeated() {
 
 #[test]
 fn a_jobs_own_configuration_overrides_the_hosts() {
-    let host = host();
+    let host = Host::with(|config| {
+        config.max_retries = 2;
+        config.job_config_max.max_retries = Some(5);
+    });
     host.script.fail("a", [broken()]);
     let once = with(job("d", &[add("a")]), "config", json!({ "maxRetries": 0 }));
     let result = host.fail(&once, JobErrorCode::IoError);
@@ -166,6 +169,47 @@ fn a_jobs_own_configuration_overrides_the_hosts() {
     assert_eq!((metadata.attempts, metadata.config.and_then(|config| config.max_retries)), (1, Some(0)));
     host.script.fail("b", [(); 5].map(|()| broken()));
     host.succeed(&with(job("d", &[add("b")]), "config", json!({ "maxRetries": 5 })));
+}
+
+#[test]
+fn a_job_that_asks_for_more_than_the_operator_allows_gets_the_most() {
+    let host = host();
+    let greedy = json!({ "maxRetries": u32::MAX, "jobTimeout": u64::MAX });
+    host.script.fail("a", [(); 9].map(|()| broken()));
+    let result = host.fail(&with(job("d", &[add("a")]), "config", greedy.clone()), JobErrorCode::IoError);
+    assert_eq!(attempts(&result), Some(3), "by default the most is what a job gets that asks for nothing");
+
+    let at_once = Host::with(|config| {
+        config.manager.job_timeout = Some(0);
+        config.max_retries = 0;
+    });
+    at_once.fail(&with(job("d", &[add("a")]), "config", greedy.clone()), JobErrorCode::LibraryError);
+
+    let patient = Host::with(|config| {
+        config.manager.job_timeout = Some(0);
+        config.job_config_max.job_timeout = Some(60_000);
+    });
+    patient.succeed(&with(job("d", &[add("a")]), "config", greedy));
+}
+
+#[test]
+fn a_job_waits_for_its_retries_no_longer_than_the_operator_allows() {
+    let host = Host::with(|config| {
+        config.manager.max_concurrency = Some(1);
+        config.manager.retry_base_delay = Some(1_000);
+        config.manager.retry_max_delay = Some(1_500);
+    });
+    host.script.fail("a", [broken(), broken()]);
+    let patient = json!({ "retryBaseDelay": u64::MAX, "retryMaxDelay": u64::MAX });
+    let ticket = host.accept(&with(job("d", &[add("a")]), "config", patient));
+    for (retry, other, longest) in [(1, "x", 1_000), (2, "y", 1_500)] {
+        host.wait_until_said(&format!("failed a, retry {retry} follows"));
+        // The only worker runs it after it has put the lane of `d` to rest.
+        host.succeed(&job("other", &[add(other)]));
+        host.advance(longest);
+        host.wait_until_said(&format!("retry {retry} of a"));
+    }
+    assert!(result(ticket).success);
 }
 
 #[test]

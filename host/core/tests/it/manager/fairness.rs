@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use reductor_core::{ApplyError, Event, ExecutorConfig, JobAvailableEvent, Phase, Reason, Ticket};
 
-use super::drive::broken;
-use crate::executor::host::{Host, MODEL, OTHER_MODEL, add, hold, job, job_of, result, results};
+use serde_json::json;
+
+use super::drive::{broken, metadata};
+use crate::executor::host::{Host, MODEL, OTHER_MODEL, add, hold, job, job_of, result, results, with};
 use crate::executor::scripted::{Scripted, failed};
 
 /// How long a revision is suspected after a timeout.
@@ -214,6 +216,102 @@ fn a_single_worker_still_runs_a_model_that_timed_out() {
     host.succeed(&job("a", &[add("a")]));
     host.succeed(&job_of(OTHER_MODEL, "b", &[add("b")]));
     assert_eq!(host.phase(), Phase::Running);
+}
+
+/// A third model that times out, and one that never does.
+const THIRD_MODEL: &str = "test/third";
+const NEIGHBOUR: &str = "test/neighbour";
+
+/// A host with so many workers, where each of these models has just timed out.
+fn host_with_suspects(workers: usize, models: &[&str]) -> Host {
+    let host = Host::not_started(|config| {
+        config.manager.max_concurrency = Some(workers);
+        config.max_retries = 1;
+    });
+    for model in [THIRD_MODEL, NEIGHBOUR] {
+        host.reducers.register(Arc::new(Scripted::new(model, 1, &["global", "local"], &host.script)));
+    }
+    host.start_manager();
+    for model in models {
+        let (document, action) = (format!("suspect {model}"), format!("slow {model}"));
+        host.script.fail(&action, [timeout()]);
+        host.succeed(&job_of(model, &document, &[add(&action)]));
+    }
+    host.wait_until_idle();
+    host
+}
+
+#[test]
+fn models_that_timed_out_take_half_of_the_workers_together_and_a_neighbour_the_others() {
+    let models = [MODEL, OTHER_MODEL, THIRD_MODEL];
+    for (workers, suspects) in [(4, &models[..2]), (4, &models[..]), (2, &models[..2]), (2, &models[..])] {
+        let host = host_with_suspects(workers, suspects);
+        let half = workers / 2;
+        // Each model has as many runaways as there are workers.
+        let runaway = |number: usize| (suspects[number % suspects.len()], format!("runaway {number}"));
+        let runaways: Vec<_> = (0..workers * suspects.len()).map(runaway).collect();
+        let mut tickets: Vec<_> =
+            runaways.iter().map(|(model, name)| host.accept(&job_of(model, name, &[hold(name)]))).collect();
+        runaways[..half].iter().for_each(|(_, name)| host.script.wait_until_held(name));
+        let neighbours: Vec<_> = (0..half).map(|number| format!("neighbour {number}")).collect();
+        let neighbours: Vec<_> = neighbours.iter().map(String::as_str).collect();
+        all_held_at_once(&host, &neighbours, held(&host, NEIGHBOUR, &neighbours));
+        host.succeed(&job_of(NEIGHBOUR, "probe", &[add("probe")]));
+        assert_eq!(host.status().active_jobs, half, "{workers} workers, {} suspects", suspects.len());
+        // Whoever waits for a place gets it in turn, whichever model gave it up.
+        for (position, (_, name)) in runaways.iter().enumerate() {
+            host.script.wait_until_held(name);
+            host.succeed(&job_of(NEIGHBOUR, &format!("probe {position}"), &[add(&format!("probe {position}"))]));
+            assert!(host.status().active_jobs <= half);
+            host.script.release(name);
+        }
+        tickets.drain(..).for_each(|ticket| assert!(result(ticket).success));
+    }
+}
+
+#[test]
+fn a_model_that_timed_out_does_not_starve_another_one_that_did() {
+    let host = host_with_suspects(2, &[MODEL, OTHER_MODEL]);
+    let busy = |number: usize| job("busy", &[add(&format!("busy {number}"))]);
+    let mut tickets = vec![host.accept(&job("busy", &[hold("gate")]))];
+    host.script.wait_until_held("gate");
+    tickets.extend((0..200).map(|number| host.accept(&busy(number))));
+    tickets.push(host.accept(&job_of(OTHER_MODEL, "waits", &[add("waits")])));
+    host.script.release("gate");
+    results(tickets);
+    let started = host.started();
+    let before = started.iter().skip_while(|name| *name != "gate").take_while(|name| *name != "waits").count();
+    assert!(before <= 40, "{before} jobs of the other model came first");
+}
+
+#[test]
+fn a_job_that_asks_for_less_time_makes_no_model_suspect() {
+    let host = Host::start();
+    let hasty = json!({ "jobTimeout": 0, "maxRetries": 0 });
+    for number in 0..100 {
+        let name = format!("hasty {number}");
+        let result = host.run(&with(job(&name, &[add(&name)]), "config", hasty.clone()));
+        assert_eq!(metadata(&result).reason, Some(Reason::Timeout));
+    }
+    let names = ["a", "b"];
+    let tickets = held(&host, MODEL, &names);
+    all_held_at_once(&host, &names, tickets);
+}
+
+#[test]
+fn jobs_that_ask_for_a_little_less_time_do_not_keep_a_runaway_from_suspicion() {
+    let host = host_with_suspects(4, &[]);
+    let wily = json!({ "jobTimeout": 29_999, "maxRetries": 0 });
+    for name in ["x", "y"] {
+        host.script.fail(name, [timeout()]);
+        host.run(&with(job(name, &[add(name)]), "config", wily.clone()));
+    }
+    let tickets = held(&host, MODEL, &["a", "b", "c"]);
+    ["a", "b"].iter().for_each(|name| host.script.wait_until_held(name));
+    host.succeed(&job_of(NEIGHBOUR, "probe", &[add("probe")]));
+    assert_eq!(host.status().active_jobs, 2);
+    ["a", "b", "c"].iter().for_each(|name| host.script.release(name));
+    assert!(results(tickets).iter().all(|result| result.success));
 }
 
 #[test]
