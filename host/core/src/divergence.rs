@@ -3,12 +3,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::failure::ApplyError;
 use crate::hash;
 use crate::ids::{Scope, StateHash};
 use crate::reducer::DispatchRequest;
+use crate::text::printable;
+
+mod walk;
 
 /// Bytes of each side that a report keeps.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -207,7 +209,7 @@ pub(crate) fn dispatches(requests: &[DispatchRequest]) -> String {
     if requests.is_empty() { "nothing".to_owned() } else { requests.iter().map(line).collect::<Vec<_>>().join("\n") }
 }
 
-/// The first difference of two JSON texts.
+/// The first difference of two states.
 struct Difference {
     path: Option<String>,
     values: (String, String),
@@ -217,80 +219,61 @@ struct Difference {
 
 impl Difference {
     fn of(resident: &[u8], fresh: &[u8]) -> Self {
-        let parse = |json| serde_json::from_slice::<Value>(json).ok();
-        let (a, b) = (parse(resident), parse(fresh));
-        let thorough = resident.len().max(fresh.len()) <= THOROUGH_BYTES_MAX;
-        let Some(found) = a.as_ref().zip(b.as_ref()).and_then(|(a, b)| Found::first(a, b, thorough)) else {
+        let texts = std::str::from_utf8(resident).ok().zip(std::str::from_utf8(fresh).ok());
+        let Some((a, b)) = texts else {
             let values = excerpts(&String::from_utf8_lossy(resident), &String::from_utf8_lossy(fresh));
             return Self { path: None, values, same_elements: false };
         };
-        let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-        let path: String = found.way.iter().rev().map(String::as_str).collect();
-        Self {
+        match walk::first_difference(a, b) {
+            Some(found) => found.described(a, b),
+            None => Self { path: None, values: excerpts(a, b), same_elements: false },
+        }
+    }
+}
+
+impl walk::Found<'_> {
+    fn described(&self, a: &str, b: &str) -> Difference {
+        let thorough = a.len().max(b.len()) <= THOROUGH_BYTES_MAX;
+        // A list whose elements came in another order is one difference, whatever is inside of them.
+        let reordered = self.steps.iter().enumerate().filter(|_| thorough).find_map(|(depth, step)| {
+            let list = |text| walk::value(text, step.begins_at).filter(|value| value.starts_with('['));
+            let (a, b) = list(a).zip(list(b))?;
+            same_elements(a, b).then_some((depth, (a, b)))
+        });
+        let nothing = "nothing";
+        let innermost = (self.values.0.unwrap_or(nothing), self.values.1.unwrap_or(nothing));
+        let (depth, (first, second)) = reordered.unwrap_or((self.steps.len(), innermost));
+        let path: String = self.steps[..depth].iter().map(|step| spelled(step.kind)).collect();
+        Difference {
             path: Some(path.trim_start_matches('.').to_owned()).filter(|path| !path.is_empty()),
-            values: excerpts(&shown(found.a), &shown(found.b)),
-            same_elements: found.same_elements,
+            values: excerpts(first, second),
+            same_elements: reordered.is_some(),
         }
     }
 }
 
-/// Where two values begin to differ.
-struct Found<'a> {
-    /// The steps from there outwards.
-    way: Vec<String>,
-    a: Option<&'a Value>,
-    b: Option<&'a Value>,
-    same_elements: bool,
-}
-
-impl<'a> Found<'a> {
-    /// The innermost values that differ; lists of the same elements in another order are one
-    /// difference. The depth of a state is bounded, and so is the recursion.
-    fn first(a: &'a Value, b: &'a Value, thorough: bool) -> Option<Self> {
-        let here = Self { way: Vec::new(), a: Some(a), b: Some(b), same_elements: false };
-        match (a, b) {
-            (Value::Object(first), Value::Object(second)) => {
-                let added = second.keys().filter(|key| !first.contains_key(*key));
-                first.keys().chain(added).find_map(|key| {
-                    Self::inside(first.get(key), second.get(key), thorough).map(|found| found.within(member(key)))
-                })
-            }
-            (Value::Array(first), Value::Array(second)) => {
-                let found = (0..first.len().max(second.len())).find_map(|at| {
-                    Self::inside(first.get(at), second.get(at), thorough).map(|found| found.within(format!("[{at}]")))
-                })?;
-                let same_elements = thorough && are_same_elements(first, second);
-                Some(if same_elements { Self { same_elements, ..here } } else { found })
-            }
-            _ => (a != b).then_some(here),
+/// A step of a path, such as `.key`, `["a key"]` or `[3]`.
+fn spelled(step: walk::StepKind<'_>) -> String {
+    match step {
+        walk::StepKind::Element(position) => format!("[{position}]"),
+        walk::StepKind::Member(key) => {
+            let name = &key[1..key.len() - 1];
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            let plain = !name.is_empty() && name.len() <= EXCERPT_CHARS && name.bytes().all(is_plain);
+            if plain { format!(".{name}") } else { format!("[{}]", excerpt(key, 0)) }
         }
     }
-
-    fn inside(a: Option<&'a Value>, b: Option<&'a Value>, thorough: bool) -> Option<Self> {
-        match (a, b) {
-            (Some(a), Some(b)) => Self::first(a, b, thorough),
-            _ => Some(Self { way: Vec::new(), a, b, same_elements: false }),
-        }
-    }
-
-    fn within(mut self, step: String) -> Self {
-        self.way.push(step);
-        self
-    }
 }
 
-fn member(key: &str) -> String {
-    let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if plain { format!(".{key}") } else { format!("[{}]", excerpt(&Value::from(key).to_string(), 0)) }
-}
-
-fn are_same_elements(a: &[Value], b: &[Value]) -> bool {
-    let sorted = |list: &[Value]| {
-        let mut texts: Vec<_> = list.iter().map(Value::to_string).collect();
-        texts.sort_unstable();
-        texts
+/// Whether two lists have the same elements.
+fn same_elements(a: &str, b: &str) -> bool {
+    let sorted = |list| {
+        let mut elements = walk::elements(list)?;
+        elements.sort_unstable();
+        Some(elements)
     };
-    a.len() == b.len() && sorted(a) == sorted(b)
+    let (a, b) = (sorted(a), sorted(b));
+    a.is_some() && a == b
 }
 
 /// Leaves out what two long texts have in common at their start, and what follows much later.
@@ -301,19 +284,13 @@ fn excerpts(a: &str, b: &str) -> (String, String) {
     (excerpt(a, skipped), excerpt(b, skipped))
 }
 
-/// Some characters of a text, with nothing in them that a terminal would obey.
+/// Some characters of a text, with nothing in them that a terminal would obey or a reader not see.
 fn excerpt(text: &str, skipped: usize) -> String {
     let before = if skipped > 0 { "…" } else { "" };
     let mut rest = text.chars().skip(skipped);
     let shown: String = rest.by_ref().take(EXCERPT_CHARS).flat_map(printable).collect();
     let after = if rest.next().is_some() { "…" } else { "" };
     format!("{before}{shown}{after}")
-}
-
-fn printable(character: char) -> impl Iterator<Item = char> {
-    let harmless = if character.is_control() { None } else { Some(character) };
-    let escaped = if harmless.is_some() { None } else { Some(character.escape_default()) };
-    harmless.into_iter().chain(escaped.into_iter().flatten())
 }
 
 #[cfg(test)]
@@ -344,6 +321,43 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_told_apart_in_the_order_of_canonical_json() {
+        let cases = [
+            (r#"{"a":1,"z":[]}"#, r#"{"z":[]}"#, "a", "1", "nothing"),
+            (r#"{"z":[]}"#, r#"{"a":1,"z":[]}"#, "a", "nothing", "1"),
+            ("{}", r#"{"a":{"b":[]}}"#, "a", "nothing", r#"{"b":[]}"#),
+            (r#"{"a":{"x":1,"y":2}}"#, r#"{"a":{"x":1}}"#, "a.y", "2", "nothing"),
+            // By UTF-16, a character beyond the first 65,536 comes before one of the last of those.
+            ("{\"\u{1f980}\":1}", "{\"\u{ffee}\":1}", "[\"\u{1f980}\"]", "1", "nothing"),
+            (r#"{"\n":1}"#, r#"{"a":1}"#, r#"["\n"]"#, "1", "nothing"),
+            (r#"{"a\"b":"]","c":[1]}"#, r#"{"a\"b":"]","c":[2]}"#, "c[0]", "1", "2"),
+        ];
+        for (resident, fresh, path, a, b) in cases {
+            let found = state(resident, fresh);
+            assert_eq!(found.path.as_deref(), Some(path), "{resident}");
+            assert_eq!((found.resident.value.as_str(), found.fresh.value.as_str()), (a, b), "{resident}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_only_begins_like_another_is_another() {
+        let cases = [("[1,2]", "[1,25]", "[1]", "2", "25"), ("[1]", "[12]", "[0]", "1", "12")];
+        for (resident, fresh, path, a, b) in cases {
+            let found = state(resident, fresh);
+            assert_eq!(found.path.as_deref(), Some(path), "{resident}");
+            assert_eq!((found.resident.value.as_str(), found.fresh.value.as_str()), (a, b));
+        }
+    }
+
+    #[test]
+    fn the_outermost_list_in_another_order_is_the_difference() {
+        let found = state(r#"{"a":[["x","y"],["z"]]}"#, r#"{"a":[["z"],["x","y"]]}"#);
+        assert_eq!((found.path.as_deref(), found.hint), (Some("a"), Hint::Order));
+        let found = state(r#"[[2,1],[3]]"#, r#"[[1,2],[3]]"#);
+        assert_eq!((found.path.as_deref(), found.hint), (Some("[0]"), Hint::Order));
+    }
+
+    #[test]
     fn elements_in_another_order_are_one_difference() {
         let found = state(r#"{"keys":["a","b","c"]}"#, r#"{"keys":["a","c","b"]}"#);
         assert_eq!((found.path.as_deref(), found.hint), (Some("keys"), Hint::Order));
@@ -364,14 +378,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_spelled_out() {
-        let found = state("\"\u{9b}31m\"", r#""""#);
-        assert_eq!(found.resident.value, r#""\u{9b}31m""#);
+    fn what_a_terminal_would_obey_or_a_reader_not_see_is_spelled_out() {
+        let found = state("\"\u{9b}31m\u{202e}\u{200b}\"", r#""""#);
+        assert_eq!(found.resident.value, r#""\u{9b}31m\u{202e}\u{200b}""#);
+        let found = state("{\"a\u{2066}\":1}", "{\"a\u{2066}\":2}");
+        assert_eq!(found.path.as_deref(), Some(r#"["a\u{2066}"]"#));
     }
 
     #[test]
     fn what_is_no_json_is_shown_as_it_is() {
         let found = state("{", "}");
         assert_eq!((found.path, found.resident.value.as_str(), found.fresh.value.as_str()), (None, "{", "}"));
+        for text in ["", "[", "{", "[,", "{,", r#"{"a"#, r#"{"a":"#, r#"{"a":1,"#, "[[1", "]", r#"["\"#, "[1,", "é"] {
+            for other in ["[1]", r#"{"a":1}"#, "{}", "[]", "1", "[[", r#"{"a":1,2"#, "\u{200b}"] {
+                let found = state(text, other);
+                assert_ne!(found.resident.text, found.fresh.text);
+            }
+        }
     }
 }

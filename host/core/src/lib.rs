@@ -86,6 +86,7 @@ mod roll;
 mod store;
 mod submission;
 mod suspects;
+mod text;
 mod time;
 
 pub use action::{Action, ActionContext, ActionSigner, Operation, SignerApp, SignerUser, StoredOperation};
@@ -120,7 +121,7 @@ pub use memory_store::MemoryStore;
 pub use native::NativeReducer;
 pub use plugin::{ActionSchema, Manifest, PluginRef};
 pub use quarantine::Quarantine;
-pub use queue::{JobsMax, NotQueued, Queue, Rest, Turn};
+pub use queue::{JobsMax, Limited, NotQueued, Queue, Rest, Turn};
 pub use records::{NotCancelled, Retention, UnknownJob};
 pub use reducer::{Call, DispatchRequest, LiveDocument, Outbox, Reducer, ScopeState};
 pub use registry::Reducers;
@@ -131,4 +132,5 @@ pub use store::{
     StoreError, taken_back,
 };
 pub use submission::{Accepted, ActionDraft, Refusal, Submission};
+pub use text::is_invisible;
 pub use time::{Clock, NotATimestamp, Span, Timestamp, TimestampText};
