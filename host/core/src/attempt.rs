@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::action::{Action, Operation, StoredOperation};
 use crate::audit::Auditor;
 use crate::dispatch::{Lineage, Targets};
-use crate::failure::{ApplyError, AttemptError, HostFault};
+use crate::failure::{ApplyError, AttemptError, GuestFailure, HostFault, Reason};
 use crate::grants::DispatchGrants;
 use crate::hash;
 use crate::history;
@@ -78,7 +78,7 @@ impl Attempt<'_> {
             Err(AttemptError::Apply { error, .. }) => matches!(error, ApplyError::Rejected { .. }),
             Err(AttemptError::Store(_) | AttemptError::Diverged(_)) => false,
         };
-        if !keeps {
+        if !keeps || slot.as_ref().is_some_and(|resident| resident.is_dead) {
             *slot = None;
         }
         result
@@ -100,8 +100,10 @@ impl Attempt<'_> {
             resident.ahead = true;
             let applied = resident.live.apply(action, call);
             let requests = call.outbox.take();
-            audit.follow(position, action, &applied, &requests)?;
-            let operation = draft.record(action, applied.map_err(failed)?);
+            audit.follow(position, action, &applied, &requests, call)?;
+            let state = applied.map_err(failed)?;
+            draft.check_size(&state, call.limits).map_err(|failure| failed(failure.into()))?;
+            let operation = draft.record(action, state);
             if !requests.is_empty() {
                 let bytes: usize = requests.iter().map(DispatchRequest::bytes).sum();
                 let planned = self.targets().plan(requests, job, operation, self.lineage.depth);
@@ -191,6 +193,9 @@ impl Attempt<'_> {
             Some(head) => Head::clone(&head),
             None => history::initial(&*self.reducer, &mut *live, call).map_err(failed)?,
         };
+        if matches!(standing, Standing::New) {
+            check_document(from.state_bytes(), call.limits).map_err(|failure| failed(failure.into()))?;
+        }
         let loaded_from = from.revision;
         let head = match standing {
             Standing::Committed(position) => {
@@ -199,7 +204,7 @@ impl Attempt<'_> {
             }
             Standing::New | Standing::Ahead(_) => from,
         };
-        Ok(Resident { reducer: self.reducer.clone(), live, head, ahead: false, loaded_from })
+        Ok(Resident { reducer: self.reducer.clone(), live, head, ahead: false, is_dead: false, loaded_from })
     }
 
     /// Loads a live document; if there is no room for one, idle ones have to go.
@@ -250,6 +255,16 @@ impl Attempt<'_> {
             ),
         })
     }
+}
+
+/// Checks how many bytes the states of one document have together.
+fn check_document(bytes: usize, limits: &Limits) -> Result<(), Box<GuestFailure>> {
+    let max = limits.document_state_bytes_max;
+    if bytes <= max {
+        return Ok(());
+    }
+    let message = format!("the states of all its scopes have {bytes} bytes together; {max} are allowed");
+    Err(Box::new(GuestFailure::new(Reason::OutputTooLarge, message)))
 }
 
 /// What a job makes of a branch, before it is committed.
@@ -307,6 +322,16 @@ impl<'a> Draft<'a> {
         let (hash, state) = (hash::state_hash(&state), ScopeState { scope, json: state });
         self.head.scopes.insert(0, ScopeHead { next_index: 0, hash, state: state.clone() });
         self.record(&action, state);
+    }
+
+    /// Checks that the document does not become too large with a new state. One that is already, since
+    /// the limit was higher before, may become smaller.
+    fn check_size(&self, state: &ScopeState, limits: &Limits) -> Result<(), Box<GuestFailure>> {
+        let before = self.head.scope(&state.scope).map_or(0, |scope| scope.state.json.len());
+        if state.json.len() <= before {
+            return Ok(());
+        }
+        check_document(self.head.state_bytes() - before + state.json.len(), limits)
     }
 
     fn record(&mut self, action: &Arc<Action>, state: ScopeState) -> &Operation {

@@ -146,16 +146,24 @@ impl Auditor {
     }
 
     /// Begins to audit the attempt that is about to be made on `resident`, if its lot is drawn.
-    pub(crate) fn begin<'a>(&'a self, resident: &Resident, residents: &Residents, call: &Call<'a>) -> Audit<'a> {
+    ///
+    /// An audit takes none of the job's time: as much as it takes is added to the deadline of `call`.
+    /// It may take as long as the attempt may from here on.
+    pub(crate) fn begin<'a, 'c: 'a>(
+        &'a self,
+        resident: &Resident,
+        residents: &Residents,
+        call: &mut Call<'c>,
+    ) -> Audit<'a> {
         let document_type = &resident.reducer.manifest().document_type;
         if !self.draws(document_type) {
             return Audit(None);
         }
-        let call = Call::new(call.lane, call.deadline, call.interrupt, call.limits);
         let mut twin = Twin {
             auditor: self,
             document_type: document_type.clone(),
-            call,
+            call: Call::new(call.lane, call.deadline, call.interrupt, call.limits),
+            time_left: call.deadline.saturating_duration_since(Instant::now()),
             live: None,
             not_loaded: None,
             followed: None,
@@ -163,10 +171,12 @@ impl Auditor {
             spent: Duration::ZERO,
         };
         let snapshot = if resident.head.revision == 0 { Vec::new() } else { resident.head.snapshot() };
-        twin.load(&*resident.reducer, &snapshot, |error| {
-            // Neighbours need not give way to an audit that need not be.
-            let full = matches!(error, ApplyError::Host(HostFault::NoRoom(_)));
-            full && self.policy == AuditPolicy::Every && !residents.make_room().is_empty()
+        twin.in_its_own_time(call, |twin| {
+            twin.load(&*resident.reducer, &snapshot, |error| {
+                // Audits are optional work: never evict another document to make room for one.
+                let full = matches!(error, ApplyError::Host(HostFault::NoRoom(_)));
+                full && self.policy == AuditPolicy::Every && !residents.make_room().is_empty()
+            });
         });
         Audit(Some(Box::new(twin)))
     }
@@ -263,6 +273,8 @@ struct Twin<'a> {
     auditor: &'a Auditor,
     document_type: DocumentType,
     call: Call<'a>,
+    /// How long the audit may still take.
+    time_left: Duration,
     /// Gone when there is nothing more to compare.
     live: Option<Box<dyn LiveDocument>>,
     /// Why there never was one, although the model itself made the snapshot.
@@ -291,13 +303,18 @@ impl Audit<'_> {
         action: &Action,
         applied: &Result<ScopeState, ApplyError>,
         requests: &[DispatchRequest],
+        call: &mut Call<'_>,
     ) -> Result<(), AttemptError> {
         let Some(twin) = &mut self.0 else { return Ok(()) };
-        twin.follow(position, action, applied, requests).map_or(Ok(()), |divergence| twin.diverged(divergence))
+        let found = twin.in_its_own_time(call, |twin| twin.follow(position, action, applied, requests));
+        found.map_or(Ok(()), |divergence| twin.diverged(divergence))
     }
 
     /// Compares all that the two documents hold after the last action, with one another and with
     /// what the log will say.
+    ///
+    /// A resident that cannot say what it holds is marked as dead, and that is all if the fresh
+    /// instance cannot either: a job that is not audited does not ask, and must come out the same.
     pub(crate) fn finish(
         mut self,
         resident: &mut Resident,
@@ -306,11 +323,8 @@ impl Audit<'_> {
     ) -> Result<(), AttemptError> {
         let Some(twin) = &mut self.0 else { return Ok(()) };
         let Some(position) = twin.followed else { return Ok(()) };
-        let began = Instant::now();
-        let found = twin.compare_all(position, resident, committed, call);
-        twin.spent += began.elapsed();
-        let failed = |error| AttemptError::Apply { action: Some(position), error };
-        found.map_err(failed)?.map_or(Ok(()), |divergence| twin.diverged(divergence))
+        let found = twin.in_its_own_time(call, |twin| twin.compare_all(position, resident, committed));
+        found.map_or(Ok(()), |divergence| twin.diverged(divergence))
     }
 }
 
@@ -326,8 +340,19 @@ impl Drop for Audit<'_> {
 }
 
 impl Twin<'_> {
-    fn load(&mut self, reducer: &dyn Reducer, snapshot: &[ScopeState], make_room: impl Fn(&ApplyError) -> bool) {
+    /// Does a part of the audit: its time is no time of the job, nor the job's time the audit's.
+    fn in_its_own_time<T>(&mut self, job: &mut Call<'_>, run: impl FnOnce(&mut Self) -> T) -> T {
         let began = Instant::now();
+        self.call.deadline = began + self.time_left;
+        let done = run(self);
+        let took = began.elapsed();
+        self.time_left = self.time_left.saturating_sub(took);
+        self.spent += took;
+        job.deadline += took;
+        done
+    }
+
+    fn load(&mut self, reducer: &dyn Reducer, snapshot: &[ScopeState], make_room: impl Fn(&ApplyError) -> bool) {
         let mut loaded = unheard(|| reducer.load(snapshot, &mut self.call));
         while let Err(error) = &loaded
             && make_room(error)
@@ -339,7 +364,6 @@ impl Twin<'_> {
             Err(error) if says_nothing(&error) => self.give_up(),
             Err(error) => self.not_loaded = Some(answer(&error)),
         }
-        self.spent += began.elapsed();
     }
 
     fn follow(
@@ -360,9 +384,7 @@ impl Twin<'_> {
             self.verdict = Verdict::Moot;
             return None;
         }
-        let began = Instant::now();
         let repeated = unheard(|| live.apply(action, &mut self.call));
-        self.spent += began.elapsed();
         let repeated_requests = self.call.outbox.take();
         if repeated.as_ref().is_err_and(says_nothing) {
             self.give_up();
@@ -390,38 +412,43 @@ impl Twin<'_> {
     }
 
     /// The first scope in which the documents, or the document and what the log will say, differ.
-    ///
-    /// An error is one of the resident, and of the job.
-    fn compare_all(
-        &mut self,
-        position: usize,
-        resident: &mut Resident,
-        committed: &Head,
-        call: &mut Call<'_>,
-    ) -> Result<Option<Divergence>, ApplyError> {
+    fn compare_all(&mut self, position: usize, resident: &mut Resident, committed: &Head) -> Option<Divergence> {
         let reducer = resident.reducer.clone();
         for scope in &reducer.manifest().scopes {
-            let held = resident.live.state(scope, call)?;
-            if let Some(logged) = committed.scope(scope).filter(|logged| logged.state.json != held.json) {
+            let held = unheard(|| resident.live.state(scope, &mut self.call));
+            resident.is_dead |= held.is_err();
+            let logged = committed.scope(scope).map(|logged| &logged.state.json);
+            if let (Ok(held), Some(logged)) = (&held, logged)
+                && held.json != *logged
+            {
                 let kind = DivergenceKind::UnloggedChange;
-                return Ok(Some(Divergence::of_states(kind, position, scope, &held.json, &logged.state.json)));
+                return Some(Divergence::of_states(kind, position, scope, &held.json, logged));
             }
-            let Some(live) = &mut self.live else { continue };
-            match unheard(|| live.state(scope, &mut self.call)) {
-                Ok(fresh) if fresh.json != held.json => {
-                    let kind = DivergenceKind::State;
-                    return Ok(Some(Divergence::of_states(kind, position, scope, &held.json, &fresh.json)));
+            let fresh = match &mut self.live {
+                Some(live) => unheard(|| live.state(scope, &mut self.call)),
+                None if held.is_ok() => continue,
+                None => return None,
+            };
+            if let (Ok(held), Ok(fresh)) = (&held, &fresh) {
+                if held.json == fresh.json {
+                    continue;
                 }
-                Ok(_) => {}
-                Err(error) if says_nothing(&error) => self.give_up(),
-                Err(error) => {
-                    let (kind, hint) = (DivergenceKind::Answer, Hint::HiddenState);
-                    let (resident, fresh) = ("a state", answer(&error));
-                    return Ok(Some(Divergence::of_texts(kind, position, scope, resident, &fresh, hint)));
-                }
+                let kind = DivergenceKind::State;
+                return Some(Divergence::of_states(kind, position, scope, &held.json, &fresh.json));
+            }
+            let proves_nothing = [&held, &fresh].into_iter().any(|it| it.as_ref().is_err_and(says_nothing));
+            let [resident, fresh] = [&held, &fresh].map(|it| it.as_ref().map_or_else(answer, |_| "a state".to_owned()));
+            if !proves_nothing && resident != fresh {
+                let (kind, hint) = (DivergenceKind::Answer, Hint::HiddenState);
+                return Some(Divergence::of_texts(kind, position, scope, &resident, &fresh, hint));
+            }
+            // Where neither can say what it holds, there is nothing to compare.
+            self.give_up();
+            if held.is_err() {
+                return None;
             }
         }
-        Ok(None)
+        None
     }
 
     fn diverged(&mut self, divergence: Divergence) -> Result<(), AttemptError> {

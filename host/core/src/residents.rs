@@ -18,6 +18,8 @@ pub(crate) struct Resident {
     pub(crate) head: Head,
     /// Whether `live` has gone beyond `head`, so that it must be loaded again.
     pub(crate) ahead: bool,
+    /// Whether `live` failed although its job did not, so that it must only be dropped.
+    pub(crate) is_dead: bool,
     /// The revision of the states it was loaded from.
     pub(crate) loaded_from: u64,
 }
@@ -27,7 +29,8 @@ pub(crate) struct Resident {
 pub struct ResidentBudget {
     /// How many.
     pub documents_max: usize,
-    /// How many bytes they may take together, as far as they can tell.
+    /// How many bytes they may take together: their own memory, as far as they can tell, and their
+    /// states, which the host keeps beside them.
     pub bytes_max: usize,
 }
 
@@ -67,7 +70,7 @@ impl Residents {
         if resident.live.is_spent() {
             return vec![(lane.clone(), resident)];
         }
-        let bytes = resident.live.memory_bytes();
+        let bytes = resident.live.memory_bytes() + resident.head.state_bytes();
         let mut gone = Vec::new();
         let mut idle = self.lock();
         idle.bytes += bytes;
@@ -95,7 +98,7 @@ impl Residents {
         drop(gone);
     }
 
-    /// How many documents lie idle, and how many bytes they take.
+    /// How many documents lie idle, and how many bytes they take with their states.
     pub(crate) fn level(&self) -> (usize, usize) {
         let idle = self.lock();
         (idle.documents.len(), idle.bytes)

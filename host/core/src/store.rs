@@ -77,6 +77,11 @@ impl Head {
         let own = |head: &&ScopeHead| head.state.scope.as_str() != Scope::DOCUMENT;
         self.scopes.iter().filter(own).map(|head| head.state.clone()).collect()
     }
+
+    /// Bytes of all states together.
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.scopes.iter().map(|head| head.state.json.len()).sum()
+    }
 }
 
 /// Operations to append to one branch of a document, and where it stands with them.

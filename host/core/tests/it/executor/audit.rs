@@ -6,7 +6,7 @@ use reductor_core::{
 };
 use serde_json::{Value, json};
 
-use super::host::{Host, add, job, with, within};
+use super::host::{Host, add, hold, job, result, with, within};
 use super::scripted::{failed, rejected, trapped};
 
 /// An action of this type, which is also its id but for a number.
@@ -130,6 +130,49 @@ fn limits_that_only_the_fresh_instance_meets_accuse_nobody() {
     host.script.fail_loads([failed(Reason::MemoryLimit, "too much")]);
     host.succeed(&job("d", &[add("loaded")]));
     assert_eq!((audits(&host), host.manager().quarantined().len()), ((8, 0, 8), 0));
+}
+
+#[test]
+fn an_audit_takes_none_of_its_jobs_time_and_makes_no_model_suspect() {
+    let host = Host::with(|config| {
+        config.audit = AuditPolicy::Every;
+        config.manager.job_timeout = Some(1_000);
+        config.max_retries = 0;
+    });
+    host.script.slow_at_second("a");
+    host.succeed(&job("d", &[add("a"), add("b")]));
+    assert_eq!(audits(&host), (1, 0, 1), "the fresh instance used up the time of an attempt");
+    let held = ["e", "f"].map(|name| host.accept(&job(name, &[hold(name)])));
+    ["e", "f"].iter().for_each(|name| host.script.wait_until_held(name));
+    ["e", "f"].iter().for_each(|name| host.script.release(name));
+    assert!(held.into_iter().all(|ticket| result(ticket).success));
+}
+
+#[test]
+fn a_document_that_cannot_say_what_it_holds_goes_on_audited_or_not() {
+    for reason in [Reason::Trap, Reason::Timeout, Reason::FuelExhausted] {
+        let host = Host::auditing();
+        host.succeed(&job("d", &[add("a")]));
+        let before = host.calls().dropped;
+        host.script.fail_states([(); 2].map(|()| Some(failed(reason, "no state"))));
+        host.succeed(&job("d", &[add("b")]));
+        assert_eq!(audits(&host), (2, 0, 1), "nothing can be said: {reason:?}");
+        assert_eq!(host.calls().dropped, before + 2, "neither instance is asked again");
+        host.script.fail_states([None]);
+        host.succeed(&job("d", &[add("c")]));
+        assert_eq!(host.state("d"), r#"["a","b","c"]"#);
+        assert_eq!(host.calls().reloaded, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_document_that_alone_cannot_say_what_it_holds_diverges() {
+    let host = Host::auditing();
+    host.succeed(&job("d", &[add("a")]));
+    host.script.fail_states([Some(trapped("unreachable"))]);
+    let (divergence, _) = diverges(&host, &job("d", &[add("b")]));
+    assert_eq!((divergence.kind, divergence.fresh.value.as_str()), (DivergenceKind::Answer, "a state"));
+    assert_eq!(divergence.resident.value, "a failure (trap): it met unreachable");
 }
 
 #[test]

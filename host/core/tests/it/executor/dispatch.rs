@@ -120,6 +120,21 @@ fn a_dispatched_action_is_bounded_like_a_submitted_one() {
     let message = "test/list v1 failed (invalid-output) in actions[0] `DISPATCH`: \
                    it dispatched an action whose type must not be empty";
     assert_eq!(result.error_message.as_deref(), Some(message));
+    for (number, (request, words)) in [
+        (json!({ "type": "A\u{200b}" }), "whose type must not contain invisible characters"),
+        (json!({ "document": "a:b" }), "whose document id must not contain `:`"),
+        (json!({ "scope": "a:b" }), "whose scope must not contain `:`"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let result = host.fail(&job("d", &[dispatch(&format!("c{number}"), &[request])]), JobErrorCode::LibraryError);
+        let message = result.error_message.as_deref().expect("a failure has a message");
+        assert!(message.contains("(invalid-output)") && message.contains(words), "{message}");
+    }
+    let host = Host::with(|config| config.limits.job_bytes_max = 80);
+    host.succeed(&job("d", &[dispatch("a", &[long(32)])]));
+    refused(&host, "e", &[long(40)], "it dispatched a job of 83 bytes; 80 are allowed in one");
 }
 
 #[test]

@@ -43,6 +43,10 @@ struct State {
     /// What becomes of an action each time it is applied; `None` is success.
     apply_errors: HashMap<String, VecDeque<Option<ApplyError>>>,
     load_errors: VecDeque<ApplyError>,
+    /// What becomes of the next questions for a state; `None` is success.
+    state_errors: VecDeque<Option<ApplyError>>,
+    /// Actions that run until their deadline when they are applied for the second time.
+    slow_at_second: HashSet<String>,
     calls: Calls,
     held: HashSet<String>,
     released: HashSet<String>,
@@ -71,6 +75,16 @@ impl Script {
     /// Makes the action of this id succeed once, and fail so at the second time.
     pub(crate) fn fail_second(&self, action: &str, error: ApplyError) {
         self.lock().apply_errors.insert(action.to_owned(), VecDeque::from([None, Some(error)]));
+    }
+
+    /// Makes the action of this id succeed once, and run into its timeout at the second time.
+    pub(crate) fn slow_at_second(&self, action: &str) {
+        self.lock().slow_at_second.insert(action.to_owned());
+    }
+
+    /// Makes documents answer so, in turn, when they are asked for a state.
+    pub(crate) fn fail_states(&self, errors: impl IntoIterator<Item = Option<ApplyError>>) {
+        self.lock().state_errors.extend(errors);
     }
 
     /// Makes the action of this id fail no more.
@@ -123,6 +137,17 @@ impl Script {
             state = self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(())
+    }
+
+    /// Keeps a worker until the deadline, like a guest that loops.
+    fn run_out(&self, call: &Call<'_>) -> ApplyError {
+        let mut state = self.lock();
+        while let left = call.deadline.saturating_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        failed(Reason::Timeout, "it ran longer than its timeout")
     }
 
     /// A test that failed may leave a worker that panics with the lock; let only the test fail.
@@ -200,8 +225,13 @@ impl LiveDocument for List {
         });
         let mut state = self.script.lock();
         state.calls.applied.push(action.id.to_string());
-        let error = state.apply_errors.get_mut(action.id.as_str()).and_then(VecDeque::pop_front).flatten();
+        let mut error = state.apply_errors.get_mut(action.id.as_str()).and_then(VecDeque::pop_front).flatten();
+        let times = state.calls.applied.iter().filter(|id| **id == *action.id.as_str()).count();
+        let is_slow = times == 2 && state.slow_at_second.contains(action.id.as_str());
         drop(state);
+        if is_slow {
+            error = Some(self.script.run_out(call));
+        }
         self.count += 1;
         // The list grows before the failure, so that a test sees whether it is taken back.
         let input: Value = serde_json::from_str(action.input.as_str()).expect("an input is JSON");
@@ -234,13 +264,12 @@ impl LiveDocument for List {
             })?,
             other => return Err(rejected("UNKNOWN", other)),
         }
-        self.state(&action.scope, call)
+        Ok(self.encoded(&action.scope))
     }
 
     fn state(&mut self, scope: &Scope, _: &mut Call<'_>) -> Result<ScopeState, ApplyError> {
-        let list = self.lists.entry(scope.clone()).or_default();
-        let json = serde_json::to_vec(list).expect("a list of texts has a JSON form");
-        Ok(ScopeState { scope: scope.clone(), json: json.into() })
+        let error = self.script.lock().state_errors.pop_front().flatten();
+        error.map_or_else(|| Ok(self.encoded(scope)), Err)
     }
 
     fn reload(&mut self, snapshot: &[ScopeState], _: &mut Call<'_>) -> Result<(), ApplyError> {
@@ -251,6 +280,14 @@ impl LiveDocument for List {
 
     fn memory_bytes(&self) -> usize {
         1
+    }
+}
+
+impl List {
+    fn encoded(&mut self, scope: &Scope) -> ScopeState {
+        let list = self.lists.entry(scope.clone()).or_default();
+        let json = serde_json::to_vec(list).expect("a list of texts has a JSON form");
+        ScopeState { scope: scope.clone(), json: json.into() }
     }
 }
 
