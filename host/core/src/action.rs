@@ -47,6 +47,29 @@ pub struct ActionContext {
     pub signer: Option<ActionSigner>,
 }
 
+impl ActionContext {
+    /// Every text in it, with the field's path.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let own = [("prevOpHash", self.prev_op_hash.as_ref().map(StateHash::as_str)), ("nonce", self.nonce.as_deref())];
+        let own = own.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        own.chain(self.signer.iter().flat_map(ActionSigner::texts))
+    }
+}
+
+impl ActionSigner {
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let signatures = self.signatures.iter().flatten();
+        [
+            ("signer.user.address", &*self.user.address),
+            ("signer.user.networkId", &*self.user.network_id),
+            ("signer.app.name", &*self.app.name),
+            ("signer.app.key", &*self.app.key),
+        ]
+        .into_iter()
+        .chain(signatures.map(|text| ("signer.signatures", text.as_str())))
+    }
+}
+
 /// Who signed an action, and the signatures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -17,6 +17,9 @@ pub fn state_hash(canonical: &[u8]) -> StateHash {
 
 /// Names the operation that an action becomes in a stream.
 ///
+/// Document ids, scopes and branches have no `:`, so that two different streams or actions never have
+/// one name. Action ids may: what follows the third `:` is theirs.
+///
 /// Other reactors derive ids in the same way, so that histories can be exchanged.
 pub fn operation_id(lane: &LaneKey, scope: &Scope, action: &ActionId) -> OperationId {
     let mut sha1 = Sha1::new();

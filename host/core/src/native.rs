@@ -17,8 +17,9 @@ use crate::reducer::{Call, LiveDocument, Reducer, ScopeState};
 /// A reducer written with the guest SDK, run as ordinary Rust.
 ///
 /// It is for tests, as a baseline to measure the sandbox against, and for embedders who trust
-/// their own code: nothing bounds its time or memory. A panic is caught and is a failure like
-/// a guest's trap.
+/// their own code: nothing bounds its time or memory. `jobTimeout` does not interrupt it; a model
+/// that loops holds its worker thread for good. A panic is caught and is a failure like a guest's
+/// trap.
 #[derive(Debug)]
 pub struct NativeReducer<R> {
     manifest: Manifest,

@@ -10,7 +10,7 @@ use crate::ids::{ActionType, DocumentId, LaneKey, Scope};
 use crate::json::Json;
 use crate::limits::Limits;
 use crate::plugin::{Manifest, PluginRef};
-use crate::submission::name_problem;
+use crate::submission::{key_problem, name_problem};
 
 /// The state of one scope, as canonical JSON (RFC 8785).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,11 @@ pub struct ScopeState {
 /// A document model that documents can be loaded from.
 ///
 /// It must be pure: the same snapshot and the same actions give the same bytes.
+///
+/// A job's timeout and a stop of the host interrupt a guest in a sandbox, and no native code: between
+/// two actions the executor looks at the time, and nobody does during one. A native reducer that
+/// never returns holds its worker thread for good, also at a stop. One that may take long calls
+/// [`Call::check_time`] now and then.
 pub trait Reducer: Send + Sync {
     /// What the model says of itself.
     fn manifest(&self) -> &Manifest;
@@ -99,6 +104,13 @@ pub struct DispatchRequest {
 }
 
 impl DispatchRequest {
+    /// What the action that it becomes counts for in [`Limits::job_bytes_max`].
+    fn action_bytes(&self) -> usize {
+        /// Those of the id that the host gives it.
+        const ID_BYTES: usize = 32;
+        ID_BYTES + self.action_type.as_str().len() + self.scope.as_str().len() + self.input.as_str().len()
+    }
+
     /// How much of the host's memory it holds, about: its texts, and the job it becomes.
     pub(crate) fn bytes(&self) -> usize {
         const JOB_BYTES: usize = 512;
@@ -157,16 +169,21 @@ impl Outbox {
             return Err(over(format!("it dispatched more than {max} actions in one")));
         }
         self.check_input(request.action_type.as_str(), request.input.as_str().len())?;
-        let names = [
-            ("type", Some(request.action_type.as_str())),
-            ("scope", Some(request.scope.as_str())),
-            ("document id", request.document_id.as_ref().map(DocumentId::as_str)),
+        let key = |key: &str| key_problem(key, &self.limits);
+        let problems = [
+            ("type", name_problem(request.action_type.as_str(), &self.limits)),
+            ("scope", key(request.scope.as_str())),
+            ("document id", request.document_id.as_ref().and_then(|document| key(document.as_str()))),
         ];
-        for (what, name) in names {
-            if let Some(problem) = name.and_then(|name| name_problem(name, &self.limits)) {
+        for (what, problem) in problems {
+            if let Some(problem) = problem {
                 let message = format!("it dispatched an action whose {what} {problem}");
                 return Err(Box::new(GuestFailure::new(Reason::InvalidOutput, message)));
             }
+        }
+        let (bytes, max) = (request.action_bytes(), self.limits.job_bytes_max);
+        if bytes > max {
+            return Err(over(format!("it dispatched a job of {bytes} bytes; {max} are allowed in one")));
         }
         let bytes = self.bytes + request.bytes();
         check_dispatched(bytes, &self.limits)?;
@@ -218,6 +235,8 @@ pub struct Call<'a> {
     pub limits: &'a Limits,
     /// Units of fuel burned so far.
     pub fuel_consumed: u64,
+    /// Log lines that guests wrote so far; they may write [`Limits::log_lines_per_job_max`].
+    pub log_lines: u32,
     /// What the action at hand dispatched so far; the executor takes it after each action.
     pub outbox: Outbox,
 }
@@ -225,10 +244,11 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call that has burned and dispatched nothing yet.
     pub fn new(lane: &'a LaneKey, deadline: Instant, interrupt: &'a Arc<AtomicBool>, limits: &'a Limits) -> Self {
-        Self { lane, deadline, interrupt, limits, fuel_consumed: 0, outbox: Outbox::new(limits) }
+        Self { lane, deadline, interrupt, limits, fuel_consumed: 0, log_lines: 0, outbox: Outbox::new(limits) }
     }
 
-    /// Fails if the attempt should not go on: between two actions, where no guest runs.
+    /// Fails if the attempt should not go on: for the executor between two actions, and for native
+    /// reducers during one.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@ use crate::json::Json;
 use crate::limits::Limits;
 use crate::plugin::Manifest;
 use crate::records::UnknownJob;
+use crate::text::is_invisible;
 use crate::time::{Timestamp, TimestampText};
 
 /// A request to apply actions to a document, as it comes over the wire.
@@ -236,19 +237,28 @@ impl Submission {
     /// [`Refusal::Invalid`] or [`Refusal::UnknownScope`], naming the field.
     pub fn admit(self, manifest: &Manifest, limits: &Limits, now: Timestamp) -> Result<Accepted, Refusal> {
         let check = Check { manifest, limits };
-        check.name("documentId", self.document_id.as_str())?;
+        check.key("documentId", self.document_id.as_str())?;
         let lane = self.lane();
-        check.name("branch", lane.branch.as_str())?;
+        check.key("branch", lane.branch.as_str())?;
+        if let Some(document_type) = &self.document_type {
+            check.name("documentType", document_type.as_str())?;
+        }
+        if let Some(hash) = &self.resulting_hash {
+            check.name("resultingHash", hash.as_str())?;
+        }
         check.count(self.actions.len())?;
         check.dependencies(&self.depends_on)?;
         if let Some(key) = &self.idempotency_key {
             check.name("idempotencyKey", key.as_str())?;
         }
-        let mut actions = Vec::with_capacity(self.actions.len());
+        let (mut actions, mut bytes) = (Vec::with_capacity(self.actions.len()), 0);
         let now = TimestampText::from(now);
         for (position, draft) in self.actions.into_iter().enumerate() {
-            actions.push(Arc::new(check.action(position, draft, &now)?));
+            let action = check.action(position, draft, &now)?;
+            bytes += action_bytes(&action);
+            actions.push(Arc::new(action));
         }
+        check.bytes(bytes)?;
         unique_ids(&actions)?;
         let scopes = match self.scopes {
             Some(scopes) => check.scopes(scopes, &actions)?,
@@ -354,6 +364,12 @@ impl Check<'_> {
             .map_or(Ok(()), |problem| Err(Refusal::Invalid { field: field.to_owned(), problem }))
     }
 
+    /// [`Check::name`] for a part of what names an operation.
+    fn key(&self, field: &str, text: &str) -> Result<(), Refusal> {
+        key_problem(text, self.limits)
+            .map_or(Ok(()), |problem| Err(Refusal::Invalid { field: field.to_owned(), problem }))
+    }
+
     fn count(&self, actions: usize) -> Result<(), Refusal> {
         let max = self.limits.actions_per_job_max;
         let problem = match actions {
@@ -364,13 +380,23 @@ impl Check<'_> {
         Err(Refusal::Invalid { field: "actions".to_owned(), problem })
     }
 
+    fn bytes(&self, bytes: usize) -> Result<(), Refusal> {
+        let max = self.limits.job_bytes_max;
+        if bytes > max {
+            let problem = format!("have {bytes} bytes; {max} are allowed in one job");
+            return Err(Refusal::Invalid { field: "actions".to_owned(), problem });
+        }
+        Ok(())
+    }
+
     fn dependencies(&self, jobs: &[JobId]) -> Result<(), Refusal> {
         let (count, max) = (jobs.len(), self.limits.dependencies_per_job_max);
         if count > max {
             let problem = format!("names {count} jobs; {max} are allowed");
             return Err(Refusal::Invalid { field: "dependsOn".to_owned(), problem });
         }
-        Ok(())
+        let mut jobs = jobs.iter().enumerate();
+        jobs.try_for_each(|(position, job)| self.bounded_name(|| format!("dependsOn[{position}]"), job.as_str()))
     }
 
     fn action(&self, position: usize, draft: ActionDraft, now: &TimestampText) -> Result<Action, Refusal> {
@@ -378,6 +404,9 @@ impl Check<'_> {
         let scope = draft.scope.unwrap_or_else(|| Scope::from(Scope::GLOBAL));
         if !self.manifest.scopes.contains(&scope) {
             return Err(self.unknown_scope(field("scope"), scope));
+        }
+        if let Some(problem) = key_problem(scope.as_str(), self.limits) {
+            return Err(Refusal::Invalid { field: field("scope"), problem });
         }
         self.bounded_name(|| field("type"), draft.action_type.as_str())?;
         if let Some(id) = &draft.id {
@@ -388,6 +417,9 @@ impl Check<'_> {
             let problem = format!("has {bytes} bytes; {max} are allowed");
             return Err(Refusal::Invalid { field: field("input"), problem });
         }
+        if let Some(context) = &draft.context {
+            self.context(position, context)?;
+        }
         Ok(Action {
             id: draft.id.unwrap_or_else(ActionId::generate),
             action_type: draft.action_type,
@@ -396,6 +428,28 @@ impl Check<'_> {
             scope,
             context: draft.context.map(Arc::new),
         })
+    }
+
+    fn context(&self, position: usize, context: &ActionContext) -> Result<(), Refusal> {
+        let invalid = |name: &str, problem| {
+            let field = format!("actions[{position}].context.{name}");
+            Err(Refusal::Invalid { field, problem })
+        };
+        let (bytes_max, signatures_max) = (self.limits.context_bytes_max, self.limits.signatures_per_action_max);
+        let signatures = context.signer.as_ref().map_or(0, |signer| signer.signatures.len());
+        if signatures > signatures_max {
+            let problem = format!("has {signatures} signatures; {signatures_max} are allowed");
+            return invalid("signer.signatures", problem);
+        }
+        let mut bytes = 0;
+        for (name, text) in context.texts() {
+            bytes += text.len();
+            if bytes > bytes_max {
+                let problem = format!("makes the context {bytes} bytes long; {bytes_max} are allowed");
+                return invalid(name, problem);
+            }
+        }
+        Ok(())
     }
 
     /// [`Check::name`], with the field spelled out only where it is needed.
@@ -413,6 +467,7 @@ impl Check<'_> {
             if !self.manifest.scopes.contains(scope) {
                 return Err(self.unknown_scope(field, scope.clone()));
             }
+            self.key(&field, scope.as_str())?;
             if scopes[..position].contains(scope) {
                 return Err(Refusal::Invalid { field, problem: format!("`{scope}` is named twice") });
             }
@@ -443,11 +498,25 @@ pub(crate) fn name_problem(text: &str, limits: &Limits) -> Option<String> {
         Some("must not be empty".to_owned())
     } else if text.len() > max {
         Some(format!("has {} bytes; {max} are allowed", text.len()))
-    } else if text.chars().any(char::is_control) {
-        Some("must not contain control characters".to_owned())
     } else {
-        None
+        let unseen = text.chars().find(|character| is_invisible(*character))?;
+        let kind = if unseen.is_control() { "control" } else { "invisible" };
+        Some(format!("must not contain {kind} characters, such as {}", unseen.escape_unicode()))
     }
+}
+
+/// The same for the id of a document, a scope or a branch: parts of what names an operation.
+pub(crate) fn key_problem(text: &str, limits: &Limits) -> Option<String> {
+    let separator = || text.contains(':').then(|| "must not contain `:`".to_owned());
+    name_problem(text, limits).or_else(separator)
+}
+
+/// What an action counts for in [`Limits::job_bytes_max`].
+fn action_bytes(action: &Action) -> usize {
+    let Action { id, action_type, timestamp_utc_ms: _, input, scope, context } = action;
+    let names = [id.as_str(), action_type.as_str(), scope.as_str(), input.as_str()];
+    let context = context.iter().flat_map(|context| context.texts()).map(|(_, text)| text.len());
+    names.into_iter().map(str::len).chain(context).sum()
 }
 
 fn unique_ids(actions: &[Arc<Action>]) -> Result<(), Refusal> {

@@ -4,7 +4,14 @@ use reductor_core::{Accepted, ActionSchema, DocumentType, Limits, Manifest, Refu
 
 /// Reads a submission and admits it for a model with the scopes `global` and `local`.
 fn admit(text: &str) -> Result<Accepted, Refusal> {
-    let limits = Limits { actions_per_job_max: 3, action_input_bytes_max: 16, name_bytes_max: 8, ..Limits::default() };
+    let limits = Limits {
+        actions_per_job_max: 3,
+        action_input_bytes_max: 16,
+        name_bytes_max: 9,
+        context_bytes_max: 24,
+        signatures_per_action_max: 2,
+        ..Limits::default()
+    };
     Submission::from_json(text)?.admit(&manifest(), &limits, Timestamp { ms: 1_500 })
 }
 
@@ -96,7 +103,7 @@ fn a_timestamp_is_iso_8601_in_utc() {
 #[test]
 fn names_are_neither_empty_nor_too_long_nor_unprintable() {
     let refusals =
-        [("", "must not be empty"), ("123456789", "has 9 bytes; 8 are allowed"), (r"a\nb", "control characters")];
+        [("", "must not be empty"), ("1234567890", "has 10 bytes; 9 are allowed"), (r"a\nb", "control characters")];
     for (name, words) in refusals {
         refused(&format!(r#"{{"documentId": "{name}", "actions": [{{"type": "A"}}]}}"#), "documentId", words);
         let branch = format!(r#"{{"documentId": "d", "branch": "{name}", "actions": [{{"type": "A"}}]}}"#);
@@ -119,6 +126,109 @@ fn an_input_has_a_size_limit_that_counts_its_own_bytes() {
     actions_refused(&input(r#""123456789012345""#), "actions[1].input", "has 17 bytes; 16 are allowed");
     let exactly = format!(r#"{{"documentId": "d", "actions": {}}}"#, input(r#""12345678901234""#));
     assert!(admit(&exactly).is_ok());
+}
+
+#[test]
+fn a_job_has_a_size_limit_over_all_of_its_actions() {
+    let admit = |actions: &str, job_bytes_max: usize| {
+        let limits = Limits { job_bytes_max, ..Limits::default() };
+        let text = format!(r#"{{"documentId": "d", "actions": [{actions}]}}"#);
+        Submission::from_json(&text)?.admit(&manifest(), &limits, Timestamp { ms: 0 })
+    };
+    // An id of 1 byte, a type of 1, a scope of 6, an input of 10 and contexts of 7 and 3.
+    let plain = r#"{"id": "x", "type": "A", "input": "12345678", "context": {"nonce": "1234567"}}"#;
+    let signer = r#"{"user": {"address": "", "networkId": "", "chainId": 1}, "app": {"name": "", "key": ""},
+                     "signatures": [["1", "", "2", "3", ""]]}"#;
+    let signed = format!(r#"{{"id": "y", "type": "A", "input": "12345678", "context": {{"signer": {signer}}}}}"#);
+    let actions = format!("{plain}, {signed}");
+    assert!(admit(&actions, 46).is_ok());
+    let refusal = admit(&actions, 45).expect_err("it is a byte too long");
+    assert_eq!(refusal.to_string(), "actions: have 46 bytes; 45 are allowed in one job");
+    let default = Limits::default();
+    assert!(default.job_bytes_max <= 64 << 20 && default.job_bytes_max >= default.action_input_bytes_max);
+}
+
+#[test]
+fn the_context_of_an_action_has_size_limits_and_the_field_is_named() {
+    let nonce = "n".repeat(64 << 20);
+    let huge = format!(r#"{{"documentId": "d", "actions": [{{"type": "A", "context": {{"nonce": "{nonce}"}}}}]}}"#);
+    let refusal = admit(&huge).expect_err("64 MiB of nonce");
+    assert_eq!(refusal.field(), Some("actions[0].context.nonce"));
+    let with_context = |context: &str| format!(r#"[{{"type": "A"}}, {{"type": "A", "context": {context}}}]"#);
+    let long = "1234567890123456789012345";
+    let signer = |address: &str, network: &str, name: &str, key: &str, signatures: &str| {
+        format!(
+            r#"{{"nonce": "{}", "signer": {{"user": {{"address": "{address}", "networkId": "{network}", "chainId": 1}},
+                 "app": {{"name": "{name}", "key": "{key}"}}, "signatures": [{signatures}]}}}}"#,
+            "1234"
+        )
+    };
+    let one = r#"["1", "2", "3", "4", "5"]"#;
+    let cases = [
+        (format!(r#"{{"prevOpHash": "{long}"}}"#), "prevOpHash", "makes the context 25 bytes long; 24 are allowed"),
+        (signer(long, "", "", "", ""), "signer.user.address", "29 bytes"),
+        (signer("a", long, "", "", ""), "signer.user.networkId", "30 bytes"),
+        (signer("a", "b", long, "", ""), "signer.app.name", "31 bytes"),
+        (signer("a", "b", "c", long, ""), "signer.app.key", "32 bytes"),
+        (signer("abcdefg", "hijklmn", "o", "p", one), "signer.signatures", "25 bytes"),
+        (signer("", "", "", "", &[one; 3].join(",")), "signer.signatures", "has 3 signatures; 2 are allowed"),
+    ];
+    for (context, field, words) in cases {
+        actions_refused(&with_context(&context), &format!("actions[1].context.{field}"), words);
+    }
+    let exactly = with_context(&signer("abcdefg", "hijklm", "o", "p", one));
+    assert!(admit(&format!(r#"{{"documentId": "d", "actions": {exactly}}}"#)).is_ok());
+}
+
+#[test]
+fn names_have_no_characters_that_a_reader_does_not_see() {
+    let unseen = ["\u{200b}", "\u{202e}", "\u{61c}", "\u{ad}", "\u{e0041}", "\u{feff}", "\u{fe0f}", "\u{9b}"];
+    for name in unseen.map(|unseen| format!("a{unseen}")) {
+        let words = "characters, such as";
+        refused(&format!(r#"{{"documentId": "{name}", "actions": [{{"type": "A"}}]}}"#), "documentId", words);
+        let branch = format!(r#"{{"documentId": "d", "branch": "{name}", "actions": [{{"type": "A"}}]}}"#);
+        refused(&branch, "branch", words);
+        let model = format!(r#"{{"documentId": "d", "documentType": "{name}", "actions": [{{"type": "A"}}]}}"#);
+        refused(&model, "documentType", words);
+        let key = format!(r#"{{"documentId": "d", "idempotencyKey": "{name}", "actions": [{{"type": "A"}}]}}"#);
+        refused(&key, "idempotencyKey", words);
+        let job = format!(r#"{{"documentId": "d", "dependsOn": ["{name}"], "actions": [{{"type": "A"}}]}}"#);
+        refused(&job, "dependsOn[0]", words);
+        actions_refused(&format!(r#"[{{"type": "{name}"}}]"#), "actions[0].type", words);
+        actions_refused(&format!(r#"[{{"type": "A", "id": "{name}"}}]"#), "actions[0].id", words);
+    }
+    refused(
+        "{\"documentId\": \"a\u{200b}\", \"actions\": [{\"type\": \"A\"}]}",
+        "documentId",
+        r"must not contain invisible characters, such as \u{200b}",
+    );
+    assert!(admit(r#"{"documentId": "é字🦀", "actions": [{"type": "A b"}]}"#).is_ok());
+}
+
+#[test]
+fn a_resulting_hash_is_no_longer_than_a_name() {
+    refused(
+        r#"{"documentId": "d", "resultingHash": "1234567890", "actions": [{"type": "A"}]}"#,
+        "resultingHash",
+        "has 10 bytes; 9 are allowed",
+    );
+}
+
+#[test]
+fn two_streams_or_actions_never_share_an_operation_id() {
+    // They are joined by colons, and only an action's id, which comes last, may have one.
+    refused(r#"{"documentId": "d:e", "actions": [{"type": "A"}]}"#, "documentId", "must not contain `:`");
+    refused(r#"{"documentId": "d", "branch": "b:c", "actions": [{"type": "A"}]}"#, "branch", "must not contain `:`");
+    let split = Manifest { scopes: vec![Scope::from("global"), Scope::from("a:b")], ..manifest() };
+    let admit_split = |text: &str| {
+        let submission = Submission::from_json(text).expect("a submission");
+        submission.admit(&split, &Limits::default(), Timestamp { ms: 0 })
+    };
+    let action = r#"{"documentId": "d", "actions": [{"type": "A", "scope": "a:b"}]}"#;
+    assert_eq!(admit_split(action).expect_err("a colon").field(), Some("actions[0].scope"));
+    let listed = r#"{"documentId": "d", "scopes": ["global", "a:b"], "actions": [{"type": "A"}]}"#;
+    assert_eq!(admit_split(listed).expect_err("a colon").field(), Some("scopes[1]"));
+    assert!(admit(r#"{"documentId": "d", "actions": [{"type": "A", "id": "x:y:z"}]}"#).is_ok());
 }
 
 #[test]

@@ -521,7 +521,8 @@ impl Run {
             && !jobs.is_empty()
         {
             let now = self.machine.clock.now();
-            if jobs.iter().any(|job| job.not_before.is_some_and(|moment| moment > now)) {
+            // The journal cuts the moment to milliseconds, so the same one may still be to come.
+            if jobs.iter().any(|job| job.not_before.is_some_and(|moment| moment >= now)) {
                 self.process().advance_by(BACKOFF);
             }
             std::thread::yield_now();
