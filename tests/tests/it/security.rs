@@ -44,10 +44,7 @@ fn the_tables_of_limits_are_complete_and_true() -> Result<()> {
     .concat();
     let timeout = JobExecutorManagerConfig::default().resolved().job_timeout.context("it has a default")?;
     expected.extend([
-        (
-            "JobExecutorManagerConfig::CONCURRENCY_MAX".to_owned(),
-            JobExecutorManagerConfig::CONCURRENCY_MAX.to_string(),
-        ),
+        ("JobExecutorManagerConfig::CONCURRENCY_MAX".to_owned(), JobExecutorManagerConfig::CONCURRENCY_MAX.to_string()),
         ("JobExecutorManagerConfig::job_timeout".to_owned(), timeout.to_string()),
         ("ExecutorConfig::max_retries".to_owned(), config.max_retries.to_string()),
         ("Retention::results_max".to_owned(), Retention::default().results_max.to_string()),
