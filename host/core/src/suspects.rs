@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::ids::DocumentType;
 use crate::plugin::PluginRef;
 use crate::registry::Reducers;
-use crate::time::Clock;
 
 /// How long a revision is suspected after it used up a timeout.
 const SUSPECTED_FOR: Duration = Duration::from_secs(60);
@@ -54,18 +53,22 @@ impl Suspects {
         }
     }
 
-    /// When the next revision is suspected no more, if one is suspected now.
+    /// When the next revision is suspected no more, if one is suspected at `now`.
     pub(crate) fn next_cleared(&self, now: Duration) -> Option<Duration> {
         let known = self.lock();
         known.values().filter(|suspect| suspect.is_suspected(now)).filter_map(|suspect| suspect.until).min()
     }
 
-    /// Whether the revision that serves a model now is suspected.
-    pub(crate) fn is_suspected(&self, document_type: &DocumentType, clock: &Clock, reducers: &Reducers) -> bool {
-        if !self.any.load(Ordering::Acquire) {
+    /// Whether a revision may be suspected, so that it matters what time it is.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// Whether the revision that serves a model is suspected at `now`.
+    pub(crate) fn is_suspected(&self, document_type: &DocumentType, now: Duration, reducers: &Reducers) -> bool {
+        if !self.any() {
             return false;
         }
-        let now = clock.elapsed();
         let known = self.lock();
         self.any.store(known.values().any(|suspect| suspect.is_suspected(now)), Ordering::Release);
         let suspect = known.get(document_type).filter(|suspect| suspect.is_suspected(now));
@@ -99,7 +102,27 @@ impl Suspect {
 
 #[cfg(test)]
 mod tests {
+    use reductor_guest::prelude::*;
+
     use super::*;
+    use crate::native::NativeReducer;
+    use crate::reducer::Reducer as _;
+
+    #[derive(Default, Serialize, Deserialize)]
+    struct Nothing {}
+
+    #[derive(Deserialize, JsonSchema)]
+    enum Touch {
+        Touch,
+    }
+
+    impl Reducer for Nothing {
+        const DOCUMENT_TYPE: &'static str = "test/nothing";
+        type Action = Touch;
+        fn apply(&mut self, Touch::Touch: Touch, _: &mut Context) -> Result<(), Rejection> {
+            Ok(())
+        }
+    }
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -120,6 +143,21 @@ mod tests {
         // Nobody asks about either model meanwhile.
         let seen = [0, 59, 60, 79, 80, 200].map(|now| suspects.next_cleared(secs(now)));
         assert_eq!(seen, [Some(secs(60)), Some(secs(60)), Some(secs(80)), Some(secs(80)), None, None]);
+    }
+
+    #[test]
+    fn a_lane_that_is_held_back_is_looked_at_when_its_model_is_cleared() {
+        // A worker that finds it held back at some moment sleeps until the next one by the same clock.
+        let (suspects, reducers) = (Suspects::default(), Reducers::new());
+        let counter = Arc::new(NativeReducer::<Nothing>::new());
+        let plugin = counter.plugin().clone();
+        reducers.register(counter);
+        suspects.timed_out(&plugin, TIMEOUT, TIMEOUT, Duration::ZERO);
+        for now in (0..70_000).step_by(250).map(Duration::from_millis) {
+            let is_held_back = suspects.is_suspected(&plugin.document_type, now, &reducers);
+            assert_eq!(suspects.next_cleared(now).is_some_and(|next| next > now), is_held_back, "at {now:?}");
+            assert_eq!(is_held_back, now < SUSPECTED_FOR);
+        }
     }
 
     #[test]

@@ -241,18 +241,18 @@ impl Shared {
 
     /// Whether a lane is ready for a worker. Turns that run learn of it, too.
     pub(super) fn has_turn(&self, waiting: &Waiting) -> bool {
-        let has_turn = waiting.queue.has_turn(&self.limited(waiting.workers));
+        let now = if self.suspects.any() { self.config.clock.elapsed() } else { Duration::ZERO };
+        let has_turn = waiting.queue.has_turn(&self.limited(waiting.workers, now));
         self.others_wait.store(has_turn, Ordering::Relaxed);
         has_turn
     }
 
-    /// The models that timed out lately, which may take half of so many workers together, at least
-    /// one.
-    pub(super) fn limited(&self, workers: usize) -> Limited<impl Fn(&DocumentType) -> bool> {
-        let clock = &self.config.clock;
+    /// The models that are suspected at `now`, which may take half of so many workers together, at
+    /// least one.
+    pub(super) fn limited(&self, workers: usize, now: Duration) -> Limited<impl Fn(&DocumentType) -> bool> {
         Limited {
             is_limited: move |document_type: &DocumentType| {
-                self.suspects.is_suspected(document_type, clock, &self.reducers)
+                self.suspects.is_suspected(document_type, now, &self.reducers)
             },
             lanes_max: (workers / 2).max(1),
         }

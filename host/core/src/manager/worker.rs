@@ -104,40 +104,40 @@ impl Shared {
             if phase != Phase::Running {
                 return Look::Nothing { wake_after: None, look_out: false };
             }
-            match self.take(waiting) {
+            // One moment for both: a lane that is held back at it has a next moment to be looked at.
+            let now = clock.elapsed();
+            match self.take(waiting, now) {
                 // Several lanes may have come at once, and one worker was woken.
                 // A lane that rests counts as well: this worker was the one that would have woken for
                 // it, and may be busy by then.
                 Some(turn) => {
-                    let more = self.has_turn(waiting) || self.next_wake(waiting).is_some();
+                    let more = self.has_turn(waiting) || self.next_wake(waiting, now).is_some();
                     Look::Found { work: Some(turn), more }
                 }
                 None => {
-                    let wake_after = self.next_wake(waiting).map(|moment| moment.saturating_sub(clock.elapsed()));
+                    let wake_after = self.next_wake(waiting, now).map(|moment| moment.saturating_sub(clock.elapsed()));
                     Look::Nothing { wake_after, look_out: true }
                 }
             }
         })
     }
 
-    /// When there may be something to do although nobody rings.
-    fn next_wake(&self, waiting: &Waiting) -> Option<Duration> {
+    /// When there may be something to do although nobody rings, if there is nothing at `now`.
+    fn next_wake(&self, waiting: &Waiting, now: Duration) -> Option<Duration> {
         if !self.config.clock.runs() {
             return None;
         }
-        let now = self.config.clock.elapsed();
         let cleared = || self.suspects.next_cleared(now).filter(|_| waiting.queue.has_passed_over());
         waiting.queue.next_wake().into_iter().chain(cleared()).min()
     }
 
-    fn take(&self, waiting: &mut Waiting) -> Option<Turn<Pending>> {
-        let now = self.config.clock.elapsed();
+    fn take(&self, waiting: &mut Waiting, now: Duration) -> Option<Turn<Pending>> {
         for lane in waiting.queue.wake_rested(now) {
             if let Some(pending) = waiting.queue.first_mut(&lane) {
                 self.announce_retry(pending);
             }
         }
-        let turn = waiting.queue.take(now, TURN_JOBS, &self.limited(waiting.workers))?;
+        let turn = waiting.queue.take(now, TURN_JOBS, &self.limited(waiting.workers, now))?;
         self.in_turns.fetch_add(turn.jobs.len(), Ordering::Relaxed);
         Some(turn)
     }
