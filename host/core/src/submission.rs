@@ -499,7 +499,9 @@ pub(crate) fn name_problem(text: &str, limits: &Limits) -> Option<String> {
     } else if text.len() > max {
         Some(format!("has {} bytes; {max} are allowed", text.len()))
     } else {
-        let unseen = text.chars().find(|character| is_invisible(*character))?;
+        // Spaces of other kinds look like the plain one.
+        let is_unseen = |it: &char| is_invisible(*it) || (*it != ' ' && it.is_whitespace());
+        let unseen = text.chars().find(is_unseen)?;
         let kind = if unseen.is_control() { "control" } else { "invisible" };
         Some(format!("must not contain {kind} characters, such as {}", unseen.escape_unicode()))
     }

@@ -182,7 +182,18 @@ fn the_context_of_an_action_has_size_limits_and_the_field_is_named() {
 
 #[test]
 fn names_have_no_characters_that_a_reader_does_not_see() {
-    let unseen = ["\u{200b}", "\u{202e}", "\u{61c}", "\u{ad}", "\u{e0041}", "\u{feff}", "\u{fe0f}", "\u{9b}"];
+    let unseen = [
+        "\u{200b}",
+        "\u{202e}",
+        "\u{61c}",
+        "\u{ad}",
+        "\u{e0041}",
+        "\u{feff}",
+        "\u{fe0f}",
+        "\u{9b}",
+        "\u{a0}",
+        "\u{3000}",
+    ];
     for name in unseen.map(|unseen| format!("a{unseen}")) {
         let words = "characters, such as";
         refused(&format!(r#"{{"documentId": "{name}", "actions": [{{"type": "A"}}]}}"#), "documentId", words);
