@@ -1,6 +1,7 @@
 //! One attempt at a job, from the live document to the log.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::action::{Action, Operation, StoredOperation};
 use crate::audit::Auditor;
@@ -8,7 +9,7 @@ use crate::dispatch::{Lineage, Targets};
 use crate::failure::{ApplyError, AttemptError, GuestFailure, HostFault, Reason};
 use crate::grants::DispatchGrants;
 use crate::hash;
-use crate::history;
+use crate::history::{self, Replay, Replayed};
 use crate::ids::{ActionId, ActionType, LaneKey, Scope, StateHash};
 use crate::job::Job;
 use crate::json::Json;
@@ -18,7 +19,7 @@ use crate::plugin::PluginRef;
 use crate::reducer::{Call, DispatchRequest, LiveDocument, Reducer, ScopeState, check_dispatched};
 use crate::registry::Reducers;
 use crate::residents::{Resident, Residents};
-use crate::store::{Append, DuplicateCheck, Head, ScopeHead};
+use crate::store::{Append, DuplicateCheck, Head, Position, ScopeHead};
 use crate::submission::{Accepted, ActionIds};
 
 /// What an attempt works with.
@@ -35,6 +36,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) residents: &'a Residents,
     pub(crate) auditor: &'a Auditor,
     pub(crate) places: &'a dyn QueuePlaces,
+    /// How long a document may take to load, and again each operation that is applied for that.
+    pub(crate) load_time: Duration,
 }
 
 /// Where an attempt takes places in the queue for the jobs that it dispatches.
@@ -45,6 +48,9 @@ pub(crate) trait QueuePlaces {
     /// Gives them back.
     fn release(&self, count: usize);
 }
+
+/// A replay that takes longer is followed by a snapshot.
+const REPLAY_SLOW: Duration = Duration::from_secs(1);
 
 /// A job that was applied. Where the log takes appends at once, it is committed; else it is when
 /// the committer has written what is here.
@@ -63,20 +69,22 @@ impl Attempt<'_> {
     ///
     /// `slot` holds the live document; afterwards it stands at the log's head, or is marked
     /// as ahead of it, or is gone because its instance died.
+    ///
+    /// The call's deadline is the job's. To bring the document to life has a time of its own: how long
+    /// that takes depends on the document's history, and not on the job.
     pub(crate) fn run(&self, slot: &mut Option<Resident>, call: &mut Call<'_>) -> Result<Applied, AttemptError> {
-        let resident = match self.enliven(slot, call) {
-            Ok(resident) => resident,
-            Err(error) => {
-                *slot = None;
-                return Err(error);
-            }
-        };
+        let began = Instant::now();
+        let mut loading = Call::new(call.lane, began + self.load_time, call.interrupt, call.limits);
+        let enlivened = self.enliven(slot, &mut loading);
+        call.fuel_consumed += loading.fuel_consumed;
+        let resident = enlivened?;
+        call.deadline += began.elapsed();
         let result = self.apply_all(resident, call);
         // After anything else the instance is dead, or the log is not where this head says.
         let keeps = match &result {
             Ok(_) | Err(AttemptError::Position { .. } | AttemptError::Hash { .. }) => true,
             Err(AttemptError::Apply { error, .. }) => matches!(error, ApplyError::Rejected { .. }),
-            Err(AttemptError::Store(_) | AttemptError::Diverged(_)) => false,
+            Err(AttemptError::Store(_) | AttemptError::Diverged(_) | AttemptError::History(_)) => false,
         };
         if !keeps || slot.as_ref().is_some_and(|resident| resident.is_dead) {
             *slot = None;
@@ -154,71 +162,119 @@ impl Attempt<'_> {
         Ok(Applied { operations, append, dispatched, revision: resident.head.revision })
     }
 
-    /// Gives the lane a live document that stands where the log does.
+    /// Gives the lane a live document that stands where the log does, on the revision that serves
+    /// its model.
     fn enliven<'s>(
         &self,
         slot: &'s mut Option<Resident>,
         call: &mut Call<'_>,
     ) -> Result<&'s mut Resident, AttemptError> {
         let failed = |error| AttemptError::Apply { action: None, error };
-        if slot.as_ref().is_some_and(|resident| !Arc::ptr_eq(&resident.reducer, &self.reducer)) {
-            *slot = None;
-        }
-        match slot {
-            Some(resident) if resident.ahead => {
-                let snapshot = if resident.head.revision == 0 { Vec::new() } else { resident.head.snapshot() };
-                resident.live.reload(&snapshot, call).map_err(failed)?;
-                resident.ahead = false;
+        let resident = match slot.take() {
+            Some(mut resident) if Arc::ptr_eq(&resident.reducer, &self.reducer) => {
+                if resident.ahead {
+                    let snapshot = if resident.head.revision == 0 { Vec::new() } else { resident.head.snapshot() };
+                    resident.live.reload(&snapshot, call).map_err(failed)?;
+                    resident.ahead = false;
+                }
+                resident
             }
-            Some(_) => {}
-            None => *slot = Some(self.load(call)?),
+            Some(resident) if resident.head.revision > 0 => {
+                let loaded_from = resident.loaded_from;
+                // Its instance goes first: there may be no room for two.
+                self.move_here(resident.into_head_at_rest(), loaded_from, call)?
+            }
+            _ => self.load(call)?,
+        };
+        Ok(slot.insert(resident))
+    }
+
+    /// Brings a document from where its branch stands to this attempt's revision of the model. Where
+    /// it stood before is written down no later than what comes next, as far as it is not: so
+    /// nobody needs the earlier revision to come here again.
+    fn move_here(&self, from: Head, saved: u64, call: &mut Call<'_>) -> Result<Resident, AttemptError> {
+        history::check_version(self.lane, &from, &*self.reducer)?;
+        let moves = from.plugin.as_ref() != Some(self.reducer.plugin());
+        let before = moves.then(|| Box::new(from.clone()));
+        let entered = history::enter(&*self.reducer, from, &|| self.make_room(), call);
+        let (live, head) = entered.map_err(|error| AttemptError::Apply { action: None, error })?;
+        let mut resident = self.resident(live, head, saved);
+        if let Some(before) = before {
+            if resident.unsaved_operations() > 0 {
+                self.log.save(self.lane, Head::clone(&before));
+                resident.loaded_from = before.revision;
+            }
+            resident.moved_from = Some(before);
         }
-        Ok(slot.as_mut().expect("just filled"))
+        Ok(resident)
     }
 
     fn load(&self, call: &mut Call<'_>) -> Result<Resident, AttemptError> {
-        let failed = |error| AttemptError::Apply { action: None, error };
         let standing = self.log.standing(self.lane).map_err(AttemptError::Store)?;
         self.check_model(&standing)?;
-        let from = match &standing {
-            Standing::New => None,
-            Standing::Ahead(append) => Some(Arc::new(append.head.clone())),
-            Standing::Committed(position) => {
-                self.log.store().snapshot(self.lane, position.revision).map_err(AttemptError::Store)?
+        match standing {
+            Standing::New => {
+                let loaded = history::initial(&*self.reducer, &|| self.make_room(), call);
+                let failed = |error| AttemptError::Apply { action: None, error };
+                let (live, head) = loaded.map_err(failed)?;
+                check_document(head.state_bytes(), call.limits).map_err(|failure| failed(failure.into()))?;
+                Ok(self.resident(live, head, 0))
             }
-        };
-        let snapshot = from.as_ref().map_or_else(Vec::new, |head| head.snapshot());
-        let mut live = self.load_live(&snapshot, call).map_err(failed)?;
-        let from = match from {
-            Some(head) => Head::clone(&head),
-            None => history::initial(&*self.reducer, &mut *live, call).map_err(failed)?,
-        };
-        if matches!(standing, Standing::New) {
-            check_document(from.state_bytes(), call.limits).map_err(|failure| failed(failure.into()))?;
+            Standing::Ahead(append) => {
+                let saved = append.head.revision;
+                let mut resident = self.move_here(append.head.clone(), 0, call)?;
+                // What came before this is not known here.
+                resident.loaded_from = saved;
+                Ok(resident)
+            }
+            Standing::Committed(position) => self.replay(&position, call),
         }
-        let loaded_from = from.revision;
-        let head = match standing {
-            Standing::Committed(position) => {
-                let store = &**self.log.store();
-                history::catch_up(store, &*self.reducer, self.lane, &mut *live, from, &position, call)?
-            }
-            Standing::New | Standing::Ahead(_) => from,
-        };
-        Ok(Resident { reducer: self.reducer.clone(), live, head, ahead: false, is_dead: false, loaded_from })
     }
 
-    /// Loads a live document; if there is no room for one, idle ones have to go.
-    fn load_live(&self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<Box<dyn LiveDocument>, ApplyError> {
-        let mut loaded = self.reducer.load(snapshot, call);
-        while matches!(loaded, Err(ApplyError::Host(HostFault::NoRoom(_)))) {
-            let gone = self.residents.make_room();
-            if gone.is_empty() {
-                break;
-            }
-            self.log.evict(gone);
-            loaded = self.reducer.load(snapshot, call);
+    /// Loads a document that nobody has in memory: from its newest snapshot and the operations
+    /// since, each applied again by the revision that made it.
+    fn replay(&self, position: &Position, call: &mut Call<'_>) -> Result<Resident, AttemptError> {
+        let began = Instant::now();
+        let store = &**self.log.store();
+        let from = store.snapshot(self.lane, position.revision).map_err(AttemptError::Store)?;
+        let saved = from.as_ref().map_or(0, |head| head.revision);
+        let room = || self.make_room();
+        let (serving, pace) = (Some(self.reducer.clone()), Some(self.load_time));
+        let mut replay = Replay::new(store, self.reducers, serving, self.lane, &room, pace);
+        replay.begin(from).map_err(AttemptError::Store)?;
+        replay.up_to(position.revision, position, call)?;
+        let Replayed { head, live } = replay.end();
+        call.deadline = Instant::now() + self.load_time;
+        let mut resident = match live {
+            Some((reducer, live)) if reducer.plugin() == self.reducer.plugin() => self.resident(live, head, saved),
+            _ => self.move_here(head, saved, call)?,
+        };
+        // Whoever loads it next need not wait as long.
+        if began.elapsed() >= REPLAY_SLOW && resident.unsaved_operations() > 0 {
+            self.log.save(self.lane, resident.head_at_rest().clone());
+            resident.loaded_from = resident.head.revision;
         }
-        loaded
+        Ok(resident)
+    }
+
+    fn resident(&self, live: Box<dyn LiveDocument>, head: Head, loaded_from: u64) -> Resident {
+        Resident {
+            reducer: self.reducer.clone(),
+            live,
+            head,
+            moved_from: None,
+            ahead: false,
+            is_dead: false,
+            loaded_from,
+        }
+    }
+
+    /// Lets idle documents go, because there is no room for one more. Says whether one went.
+    fn make_room(&self) -> bool {
+        let gone = self.residents.make_room();
+        let made = !gone.is_empty();
+        self.log.evict(gone);
+        made
     }
 
     /// The document may have been created with another model meanwhile.

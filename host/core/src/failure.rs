@@ -1,9 +1,12 @@
 //! Why a job failed: the codes of the interface, and whose fault it was.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::divergence::Divergence;
 use crate::history::HistoryError;
+use crate::plugin::PluginRef;
 use crate::store::StoreError;
 
 /// The error codes of the interface, as numbers on the wire.
@@ -83,8 +86,8 @@ pub struct JobError {
     pub error_message: String,
 }
 
-/// Why a job failed, more exactly than its code says. All but the last two are failures of a
-/// guest, each a `LIBRARY_ERROR`.
+/// Why a job failed, more exactly than its code says. All but the last two are a `LIBRARY_ERROR`,
+/// and a failure of a guest where they do not say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
@@ -112,8 +115,17 @@ pub enum Reason {
     AbiMismatch,
     /// It called `exit`.
     Exit,
-    /// It did something else on a fresh instance: it is not pure. Nothing of the job was committed.
+    /// It did something else on a fresh instance, or when an operation that it had made was applied
+    /// again: it is not pure. Nothing of the job was committed.
     Diverged,
+    /// The document cannot be loaded without an earlier revision of the plugin, which made some of
+    /// its operations and is not there. No fault of a guest.
+    RevisionMissing,
+    /// The document's states are of a newer version of the model than the plugin. No fault of a
+    /// guest.
+    OlderVersion,
+    /// To apply the document's operations again took longer than all of them may take together.
+    ReplayTimeout,
     /// A job that it depends on failed. Its code is that job's.
     DependencyFailed,
     /// It was cancelled before it started. Its code is `GRACEFUL_ABORT`.
@@ -123,7 +135,17 @@ pub enum Reason {
 impl Reason {
     /// Whether the same action on the same state fails in the same way again.
     pub fn deterministic(self) -> bool {
-        !matches!(self, Self::Timeout | Self::Diverged | Self::DependencyFailed | Self::Cancelled)
+        // What else fails depends on the machine, on other jobs, or on which plugins are loaded.
+        !matches!(
+            self,
+            Self::Timeout
+                | Self::Diverged
+                | Self::RevisionMissing
+                | Self::OlderVersion
+                | Self::ReplayTimeout
+                | Self::DependencyFailed
+                | Self::Cancelled
+        )
     }
 
     /// The name on the wire, such as `fuel-exhausted`.
@@ -142,6 +164,9 @@ impl Reason {
             Self::AbiMismatch => "abi-mismatch",
             Self::Exit => "exit",
             Self::Diverged => "diverged",
+            Self::RevisionMissing => "revision-missing",
+            Self::OlderVersion => "older-version",
+            Self::ReplayTimeout => "replay-timeout",
             Self::DependencyFailed => "dependency-failed",
             Self::Cancelled => "cancelled",
         }
@@ -266,20 +291,59 @@ pub(crate) enum AttemptError {
     Store(StoreError),
     /// A fresh instance did something else.
     Diverged(Box<Divergence>),
+    /// The document's history does not lead to states to go on from.
+    History(Box<Unreadable>),
+}
+
+/// Why a document's history could not be followed.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) reason: Reason,
+    /// The revision that did something else than before, if that is the reason.
+    pub(crate) impure: Option<Arc<PluginRef>>,
+    pub(crate) message: String,
 }
 
 impl From<HistoryError> for AttemptError {
     fn from(error: HistoryError) -> Self {
-        let apply = |error| Self::Apply { action: None, error };
+        let message = error.to_string();
+        let unreadable = |reason, impure, message| Self::History(Box::new(Unreadable { reason, impure, message }));
         match error {
             HistoryError::Store(error) => Self::Store(error),
-            // What the guest does while its document is loaded is its own doing.
-            HistoryError::NotLoaded { error, .. } | HistoryError::NotApplied { error, .. }
-                if !matches!(error, ApplyError::Rejected { .. }) =>
-            {
-                apply(error)
+            HistoryError::Differs { plugin, .. } => does_otherwise(plugin, message),
+            HistoryError::NotApplied { plugin, error, .. } if is_another_answer(&error, &plugin) => {
+                does_otherwise(plugin, message)
             }
-            other => apply(HostFault::Broken(other.to_string()).into()),
+            // What the guest does while its document is loaded is its own doing.
+            HistoryError::NotLoaded { error, .. } | HistoryError::NotApplied { error, .. } => {
+                Self::Apply { action: None, error }
+            }
+            HistoryError::RevisionMissing { .. } => unreadable(Reason::RevisionMissing, None, message),
+            HistoryError::OlderVersion { .. } => unreadable(Reason::OlderVersion, None, message),
+            HistoryError::NoSuchRevision { .. } | HistoryError::Unserved(_) => {
+                Self::Apply { action: None, error: HostFault::Broken(message).into() }
+            }
         }
     }
+}
+
+/// Whether a revision that had applied an operation answers otherwise now. Limits depend on how long
+/// an instance has lived. A trap of native code may be its author's, who can see it.
+fn is_another_answer(error: &ApplyError, plugin: &PluginRef) -> bool {
+    match error {
+        ApplyError::Rejected { .. } => true,
+        ApplyError::Failed(failure) => failure.reason == Reason::Trap && plugin.identifies_code(),
+        ApplyError::Interrupted | ApplyError::Host(_) => false,
+    }
+}
+
+/// A revision does something else than when it made an operation: it is not pure. Two builds of a
+/// native reducer cannot be told apart, so that one is not accused.
+fn does_otherwise(plugin: Arc<PluginRef>, message: String) -> AttemptError {
+    AttemptError::History(Box::new(if plugin.identifies_code() {
+        Unreadable { reason: Reason::Diverged, impure: Some(plugin), message }
+    } else {
+        let message = format!("{message}; if its code has changed since, it needs a higher VERSION");
+        Unreadable { reason: Reason::RevisionMissing, impure: None, message }
+    }))
 }

@@ -101,7 +101,7 @@ pub use failure::{
 };
 pub use grants::DispatchGrants;
 pub use hash::{dispatched_action_id, operation_id, scopes_hash, state_hash};
-pub use history::{HistoryError, head_at};
+pub use history::{HistoryError, ReplayedHistory, head_at, replay_all};
 pub use ids::{
     ActionId, ActionType, Branch, DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey, OperationId, Scope,
     StateHash,
@@ -123,7 +123,7 @@ pub use plugin::{ActionSchema, Manifest, PluginRef};
 pub use quarantine::Quarantine;
 pub use queue::{JobsMax, Limited, NotQueued, Queue, Rest, Turn};
 pub use records::{NotCancelled, Retention, UnknownJob};
-pub use reducer::{Call, DispatchRequest, LiveDocument, Outbox, Reducer, ScopeState};
+pub use reducer::{Allowance, Call, DispatchRequest, LiveDocument, Outbox, Reducer, ScopeState};
 pub use registry::Reducers;
 pub use residents::ResidentBudget;
 pub use roll::{ExecutorStats, ExecutorStatus, Phase};

@@ -1,6 +1,7 @@
 //! The log as those see it who write it: what is committed, and what is on its way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::action::StoredOperation;
@@ -16,8 +17,19 @@ pub(crate) struct Log {
     store: Arc<dyn OperationStore>,
     /// Absent where an append is done when it returns.
     ahead: Option<Ahead>,
-    /// Where documents stood that had to go, for the committer to write down.
-    evicted: Mutex<Vec<(LaneKey, Arc<Head>)>>,
+    unsaved: Mutex<Unsaved>,
+    /// How many snapshots are in there, so that no job needs the lock as long as there are none.
+    snapshots: AtomicUsize,
+}
+
+/// States that are not on the disk yet.
+#[derive(Default)]
+struct Unsaved {
+    /// Where documents stood that had to go or moved to another revision, for the committer to
+    /// write down.
+    snapshots: Vec<(LaneKey, Arc<Head>)>,
+    /// Lanes without a live document that may have operations since their last snapshot.
+    lanes: HashSet<LaneKey>,
 }
 
 /// Where a branch stands, for the lane that goes on from there.
@@ -38,6 +50,9 @@ struct Ahead {
 /// Operations of a document since its last snapshot that are not worth a new one when it has to
 /// go: replaying so few costs less than writing its states.
 const REPLAY_GLADLY: u64 = 8;
+/// Lanes that are remembered for a snapshot at the next stop. Of more, documents leave a snapshot when
+/// they go.
+const UNSAVED_LANES_MAX: usize = 65_536;
 
 /// The appends of a lane that are on their way, oldest first; never empty.
 struct LaneAhead {
@@ -49,7 +64,7 @@ struct LaneAhead {
 impl Log {
     pub(crate) fn new(store: Arc<dyn OperationStore>) -> Self {
         let ahead = (store.durability() == Durability::Disk).then(Ahead::default);
-        Self { store, ahead, evicted: Mutex::default() }
+        Self { store, ahead, unsaved: Mutex::default(), snapshots: AtomicUsize::new(0) }
     }
 
     /// What is committed.
@@ -117,20 +132,65 @@ impl Log {
     /// Takes leave of live documents, and takes down where they stood if many operations would
     /// have to be replayed else.
     pub(crate) fn evict(&self, gone: Vec<(LaneKey, Resident)>) {
+        if self.ahead.is_none() || gone.is_empty() {
+            return;
+        }
+        let mut unsaved = self.unsaved();
+        for (lane, resident) in gone {
+            let operations = resident.unsaved_operations();
+            if operations >= REPLAY_GLADLY || (operations > 0 && unsaved.lanes.len() >= UNSAVED_LANES_MAX) {
+                unsaved.lanes.remove(&lane);
+                unsaved.snapshots.push((lane, Arc::new(resident.into_head_at_rest())));
+            } else if operations > 0 {
+                unsaved.lanes.insert(lane);
+            }
+        }
+        self.count(&unsaved);
+    }
+
+    /// Takes down where a document stands, for a snapshot.
+    pub(crate) fn save(&self, lane: &LaneKey, head: Head) {
         if self.ahead.is_none() {
             return;
         }
-        let worth_it = |resident: &Resident| resident.head.revision >= resident.loaded_from + REPLAY_GLADLY;
-        let heads = gone.into_iter().filter(|(_, resident)| worth_it(resident));
-        self.evicted().extend(heads.map(|(lane, resident)| (lane, Arc::new(resident.head))));
+        let mut unsaved = self.unsaved();
+        unsaved.snapshots.push((lane.clone(), Arc::new(head)));
+        self.count(&unsaved);
     }
 
-    pub(crate) fn take_evicted(&self) -> Vec<(LaneKey, Arc<Head>)> {
-        std::mem::take(&mut *self.evicted())
+    /// Takes note that a lane has lost its live document, which may have made operations.
+    pub(crate) fn lost(&self, lane: &LaneKey) {
+        if self.ahead.is_none() {
+            return;
+        }
+        let mut unsaved = self.unsaved();
+        if unsaved.lanes.len() < UNSAVED_LANES_MAX {
+            unsaved.lanes.insert(lane.clone());
+        }
     }
 
-    fn evicted(&self) -> MutexGuard<'_, Vec<(LaneKey, Arc<Head>)>> {
-        self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Hands over the snapshots that were taken down. When it returns, all are handed over that were
+    /// there when it was called, be it by another thread.
+    pub(crate) fn hand_over_snapshots(&self, mut hand_over: impl FnMut(LaneKey, Arc<Head>)) {
+        if self.snapshots.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut unsaved = self.unsaved();
+        unsaved.snapshots.drain(..).for_each(|(lane, head)| hand_over(lane, head));
+        self.count(&unsaved);
+    }
+
+    /// Lanes without a live document that may have operations since their last snapshot.
+    pub(crate) fn take_unsaved_lanes(&self) -> HashSet<LaneKey> {
+        std::mem::take(&mut self.unsaved().lanes)
+    }
+
+    fn count(&self, unsaved: &Unsaved) {
+        self.snapshots.store(unsaved.snapshots.len(), Ordering::Release);
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, Unsaved> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets every append that is on its way. The lanes stand where the store says.

@@ -187,7 +187,7 @@ impl OperationStore for MemoryStore {
 
 impl Log {
     fn empty(head: &Head) -> Self {
-        let head = Head { document_type: head.document_type.clone(), revision: 0, scopes: Vec::new() };
+        let head = Head { document_type: head.document_type.clone(), revision: 0, scopes: Vec::new(), plugin: None };
         Self { head: Arc::new(head), operations: Vec::new(), by_action: HashMap::new() }
     }
 

@@ -41,7 +41,7 @@ impl<R: reductor_guest::Reducer + Send + 'static> NativeReducer<R> {
         let plugin = PluginRef {
             document_type: manifest.document_type.clone(),
             version: manifest.version,
-            digest: "native".into(),
+            digest: PluginRef::NATIVE.into(),
         };
         Self { manifest, plugin: Arc::new(plugin), model: PhantomData }
     }
@@ -64,6 +64,19 @@ impl<R: reductor_guest::Reducer + Send + 'static> Reducer for NativeReducer<R> {
 
     fn load(&self, snapshot: &[ScopeState], _: &mut Call<'_>) -> Result<Box<dyn LiveDocument>, ApplyError> {
         Ok(Box::new(NativeDocument { live: decode::<R>(snapshot)? }))
+    }
+
+    fn upgrade(
+        &self,
+        from_version: u32,
+        snapshot: &[ScopeState],
+        _: &mut Call<'_>,
+    ) -> Result<Vec<ScopeState>, ApplyError> {
+        let states: Vec<_> = snapshot.iter().map(|state| (state.scope.as_str(), &*state.json)).collect();
+        let upgraded = guarded(|| model::upgrade::<R>(from_version, &Snapshot::new(&states)))?;
+        let upgraded = upgraded.map_err(|error| GuestFailure::new(Reason::AbiMismatch, error.to_string()))?;
+        let state = |(scope, json): (&str, Vec<u8>)| ScopeState { scope: Scope::from(scope), json: json.into() };
+        Ok(upgraded.into_iter().map(state).collect())
     }
 }
 

@@ -20,6 +20,16 @@ pub struct PluginRef {
     pub digest: Arc<str>,
 }
 
+impl PluginRef {
+    /// The digest of reducers that are compiled into the host.
+    pub const NATIVE: &'static str = "native";
+
+    /// Whether the digest tells the code: two builds of a native reducer have the same one.
+    pub fn identifies_code(&self) -> bool {
+        *self.digest != *Self::NATIVE
+    }
+}
+
 impl std::fmt::Display for PluginRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} v{}", self.document_type, self.version)

@@ -83,8 +83,12 @@ impl Quarantines {
         if self.count.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        let Some(reducer) = reducers.get(document_type) else { return false };
-        self.lock().iter().any(|known| known.plugin == *reducer.plugin())
+        reducers.get(document_type).is_some_and(|reducer| self.has(reducer.plugin()))
+    }
+
+    /// Whether a revision is in quarantine.
+    pub(crate) fn has(&self, plugin: &Arc<PluginRef>) -> bool {
+        self.count.load(Ordering::Relaxed) > 0 && self.lock().iter().any(|known| known.plugin == *plugin)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Quarantine>> {

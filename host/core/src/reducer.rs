@@ -45,6 +45,27 @@ pub trait Reducer: Send + Sync {
     /// model; [`crate::HostFault::NoRoom`] if too many documents are alive.
     fn load(&self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<Box<dyn LiveDocument>, ApplyError>;
 
+    /// Converts the states that version `from_version` of the model wrote into states of the present
+    /// version: all of its scopes, among them every scope of `snapshot`. Must be pure.
+    ///
+    /// It is called when a document moves to a revision of a higher version. Without an
+    /// implementation, documents of earlier versions are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Failed`] with [`Reason::AbiMismatch`] if it cannot; [`crate::HostFault::NoRoom`]
+    /// if too many documents are alive.
+    fn upgrade(
+        &self,
+        from_version: u32,
+        snapshot: &[ScopeState],
+        call: &mut Call<'_>,
+    ) -> Result<Vec<ScopeState>, ApplyError> {
+        let _ = (snapshot, call);
+        let message = format!("{} cannot read states of version {from_version}", self.plugin());
+        Err(GuestFailure::new(Reason::AbiMismatch, message).into())
+    }
+
     /// Applies one action to a snapshot: the reducer as a pure function.
     ///
     /// # Errors
@@ -221,6 +242,27 @@ fn over(message: String) -> Box<GuestFailure> {
     Box::new(GuestFailure::new(Reason::DispatchLimit, message))
 }
 
+/// How much a guest may use in a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allowance {
+    /// What its limits say.
+    #[default]
+    Job,
+    /// Twice the fuel and twice the memory. An operation that was committed within the limits must
+    /// stay applicable: a fresh instance and another machine do not use exactly as much.
+    Replay,
+}
+
+impl Allowance {
+    /// How often the usual limits go into it.
+    pub const fn factor(self) -> u32 {
+        match self {
+            Self::Job => 1,
+            Self::Replay => 2,
+        }
+    }
+}
+
 /// What surrounds the calls of one attempt at a job: its bounds on the way in, what it
 /// dispatched and burned on the way out.
 #[derive(Debug)]
@@ -233,6 +275,8 @@ pub struct Call<'a> {
     pub interrupt: &'a Arc<AtomicBool>,
     /// Bounds that the host sets.
     pub limits: &'a Limits,
+    /// How much the guest may use in each call.
+    pub allowance: Allowance,
     /// Units of fuel burned so far.
     pub fuel_consumed: u64,
     /// Log lines that guests wrote so far; they may write [`Limits::log_lines_per_job_max`].
@@ -244,7 +288,9 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call that has burned and dispatched nothing yet.
     pub fn new(lane: &'a LaneKey, deadline: Instant, interrupt: &'a Arc<AtomicBool>, limits: &'a Limits) -> Self {
-        Self { lane, deadline, interrupt, limits, fuel_consumed: 0, log_lines: 0, outbox: Outbox::new(limits) }
+        let allowance = Allowance::Job;
+        let outbox = Outbox::new(limits);
+        Self { lane, deadline, interrupt, limits, allowance, fuel_consumed: 0, log_lines: 0, outbox }
     }
 
     /// Fails if the attempt should not go on: for the executor between two actions, and for native

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::divergence::Divergence;
-use crate::failure::{ApplyError, AttemptError, GuestFailure, JobError, JobErrorCode, Reason};
+use crate::failure::{ApplyError, AttemptError, GuestFailure, JobError, JobErrorCode, Reason, Unreadable};
 use crate::ids::JobId;
 use crate::job::{Job, JobMetadata};
 use crate::journal::FailedAttempt;
@@ -28,6 +28,8 @@ struct Details {
     failure: Option<Box<GuestFailure>>,
     failed_dependency: Option<JobId>,
     divergence: Option<Box<Divergence>>,
+    /// The revision that did something else than when it made an operation.
+    impure: Option<Arc<PluginRef>>,
 }
 
 impl Report {
@@ -53,6 +55,17 @@ impl Report {
                 );
                 report.fault.reason = Some(Reason::Diverged);
                 report.details = Details { action, divergence: Some(divergence), ..Details::default() };
+                report
+            }
+            AttemptError::History(unreadable) => {
+                let Unreadable { reason, impure, message } = *unreadable;
+                let text = match &impure {
+                    Some(impure) => format!("{impure} failed ({}) in loading the document: {message}", reason.name()),
+                    None => format!("the document could not be loaded ({}): {message}", reason.name()),
+                };
+                let mut report = Self::plain(LibraryError, text);
+                report.fault.reason = Some(reason);
+                report.details.impure = impure;
                 report
             }
             AttemptError::Apply { error: ApplyError::Host(fault), .. } => Self::plain(IoError, fault.to_string()),
@@ -139,6 +152,12 @@ impl Report {
     /// How a fresh instance differed, if that is what failed.
     pub(crate) fn divergence(&self) -> Option<&Divergence> {
         self.details.divergence.as_deref()
+    }
+
+    /// The revision that was found not to be pure, if that is what failed on the attempt, which
+    /// ran on `ran_on`.
+    pub(crate) fn impure<'a>(&'a self, ran_on: Option<&'a Arc<PluginRef>>) -> Option<&'a Arc<PluginRef>> {
+        self.details.impure.as_ref().or_else(|| ran_on.filter(|_| self.details.divergence.is_some()))
     }
 
     /// Adds what is known of the failure to the metadata of the job's result.

@@ -14,14 +14,36 @@ use crate::store::Head;
 pub(crate) struct Resident {
     pub(crate) reducer: Arc<dyn Reducer>,
     pub(crate) live: Box<dyn LiveDocument>,
-    /// As last committed.
+    /// As last committed, with the states as `reducer` writes them.
     pub(crate) head: Head,
+    /// The same as the revision left it that made the last operation, if that was another one. Out of
+    /// date once `head` has gone on.
+    pub(crate) moved_from: Option<Box<Head>>,
     /// Whether `live` has gone beyond `head`, so that it must be loaded again.
     pub(crate) ahead: bool,
     /// Whether `live` failed although its job did not, so that it must only be dropped.
     pub(crate) is_dead: bool,
-    /// The revision of the states it was loaded from.
+    /// The revision of the newest snapshot that is known.
     pub(crate) loaded_from: u64,
+}
+
+impl Resident {
+    /// Where the document stands, with the states of the revision that made its last operation.
+    /// Only they are written down and moved to another revision: so whoever replays the log comes
+    /// to the same states, whatever revisions the document was loaded with in between.
+    pub(crate) fn head_at_rest(&self) -> &Head {
+        self.moved_from.as_deref().filter(|before| before.revision == self.head.revision).unwrap_or(&self.head)
+    }
+
+    pub(crate) fn into_head_at_rest(self) -> Head {
+        let Self { head, moved_from, .. } = self;
+        moved_from.map(|before| *before).filter(|before| before.revision == head.revision).unwrap_or(head)
+    }
+
+    /// How many operations it has since the newest snapshot that is known.
+    pub(crate) fn unsaved_operations(&self) -> u64 {
+        self.head.revision.saturating_sub(self.loaded_from)
+    }
 }
 
 /// How many live documents may lie idle.
@@ -87,6 +109,20 @@ impl Residents {
         let mut idle = self.lock();
         let count = (idle.documents.len() / 8).max(1);
         (0..count).map_while(|_| idle.evict()).collect()
+    }
+
+    /// Where those stand that have operations since their newest snapshot, so far as is known. They
+    /// are taken to have a snapshot there from now on.
+    pub(crate) fn take_unsaved(&self) -> Vec<(LaneKey, Head)> {
+        let mut idle = self.lock();
+        let mut unsaved = Vec::new();
+        for (lane, (resident, _)) in idle.documents.iter_mut() {
+            if resident.unsaved_operations() > 0 {
+                unsaved.push((lane.clone(), resident.head_at_rest().clone()));
+                resident.loaded_from = resident.head.revision;
+            }
+        }
+        unsaved
     }
 
     /// Lets all of them go, and says nothing of where they stood.

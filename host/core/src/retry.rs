@@ -46,8 +46,7 @@ pub(crate) fn decide(fault: &Fault, before: Option<&Fault>, attempts: u32, polic
     let repeated = before == Some(fault) && fault.reason.is_some_and(Reason::deterministic);
     let may_help = match fault.code {
         SignatureInvalid | Unauthorized | HashMismatch | RebaseFailed | GracefulAbort => false,
-        // An impure reducer may get through a second audit, with the wrong state.
-        LibraryError => !matches!(fault.reason, Some(Reason::Rejected | Reason::Diverged)) && !repeated,
+        LibraryError => !fault.reason.is_some_and(is_final) && !repeated,
         IoError => true,
     };
     if may_help && attempts <= policy.retries_max {
@@ -59,6 +58,12 @@ pub(crate) fn decide(fault: &Fault, before: Option<&Fault>, attempts: u32, polic
         _ => false,
     };
     Verdict::GiveUp { deterministic }
+}
+
+/// Whether nothing but another plugin or another job helps.
+fn is_final(reason: Reason) -> bool {
+    // An impure reducer may get through a second audit, with the wrong state.
+    matches!(reason, Reason::Rejected | Reason::Diverged | Reason::RevisionMissing | Reason::OlderVersion)
 }
 
 /// The longest delay before retry number `retry` (from 1): it doubles from the base to the
@@ -88,6 +93,10 @@ mod tests {
         }
         let diverged = fault(LibraryError, Some(Reason::Diverged));
         assert_eq!(decide(&diverged, None, 1, POLICY), Verdict::GiveUp { deterministic: false });
+        for reason in [Reason::RevisionMissing, Reason::OlderVersion] {
+            let unreadable = fault(LibraryError, Some(reason));
+            assert_eq!(decide(&unreadable, None, 1, POLICY), Verdict::GiveUp { deterministic: false });
+        }
         let rejected = fault(LibraryError, Some(Reason::Rejected));
         assert_eq!(decide(&rejected, None, 1, POLICY), Verdict::GiveUp { deterministic: true });
     }

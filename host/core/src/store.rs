@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::action::StoredOperation;
 use crate::ids::{ActionId, DocumentType, IdempotencyKey, JobId, LaneKey, Scope, StateHash};
 use crate::journal::{EndedJob, FailedAttempt, FailedDependency, JobOutcome, JobQuery, JobRecord, JournaledJob};
+use crate::plugin::PluginRef;
 use crate::reducer::ScopeState;
 use crate::time::Timestamp;
 
@@ -39,6 +40,9 @@ pub struct Head {
     pub revision: u64,
     /// Where each scope stands, [`Scope::DOCUMENT`] included.
     pub scopes: Vec<ScopeHead>,
+    /// The revision of the plugin that wrote the states. A store need not keep it: states at rest
+    /// are always those of the revision that made the last operation.
+    pub plugin: Option<Arc<PluginRef>>,
 }
 
 /// Where one scope of a document stands.
@@ -48,7 +52,9 @@ pub struct ScopeHead {
     pub next_index: u64,
     /// Its state after the operations so far.
     pub state: ScopeState,
-    /// The hash of that state.
+    /// The hash that its last operation has in the log. That is the hash of the state, unless
+    /// another revision of the plugin has made operations of other scopes since: it writes the
+    /// states of all scopes in its own way.
     pub hash: StateHash,
 }
 

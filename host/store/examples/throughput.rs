@@ -147,7 +147,7 @@ impl Document {
     fn new(number: usize) -> Self {
         let lane = LaneKey { document: DocumentId::from(format!("document-{number}")), branch: Branch::from("main") };
         let document_type = DocumentType::from("example/counter");
-        Self { lane, head: Head { document_type, revision: 0, scopes: Vec::new() } }
+        Self { lane, head: Head { document_type, revision: 0, scopes: Vec::new(), plugin: None } }
     }
 
     /// A job of one action, accepted and ended.

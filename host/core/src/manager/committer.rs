@@ -243,6 +243,22 @@ impl Committer {
         Ok(written)
     }
 
+    /// Hands entries over that are to be in one batch. If the store has stopped, they are dropped.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is written any more.
+    pub(super) fn push_all(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        let mut gathered = self.lock();
+        if let Some(error) = &gathered.stopped {
+            return Err(error.clone());
+        }
+        let first = gathered.items.is_empty();
+        items.into_iter().for_each(|item| gathered.add(item));
+        self.added(gathered, first);
+        Ok(())
+    }
+
     /// `first` says whether nothing had gathered before.
     fn added(&self, gathered: MutexGuard<'_, Gathered>, first: bool) {
         // The committer is at the store, or wakes by itself, or waits for exactly this.

@@ -10,11 +10,11 @@ use crate::attempt::{Applied, Attempt, QueuePlaces};
 use crate::event::{Event, JobCompletedEvent, JobFailedEvent, JobRetryEvent, JobStartedEvent};
 use crate::failure::{ApplyError, AttemptError, HostFault, JobError, JobErrorCode, Reason};
 use crate::ids::LaneKey;
-use crate::job::{JobMetadata, JobResult, JobStatus};
+use crate::job::{JobExecutionConfig, JobMetadata, JobResult, JobStatus};
 use crate::journal::{EndedJob, FailedAttempt, FailedDependency, JournaledJob, keep_attempt};
 use crate::plugin::PluginRef;
 use crate::records::{Acceptance, Record};
-use crate::reducer::Call;
+use crate::reducer::{Call, Reducer};
 use crate::report::Report;
 use crate::residents::Resident;
 use crate::retry::{self, Fault, Verdict};
@@ -72,17 +72,18 @@ struct Failure {
 }
 
 impl Shared {
-    /// Executes one attempt at a job that has begun.
+    /// Executes one attempt at a job that has begun, on the reducer that serves its model.
     pub(super) fn execute(
         &self,
         run: &Run,
         lane: &LaneKey,
         mut pending: Pending,
+        reducer: Option<Arc<dyn Reducer>>,
         slot: &mut Option<Resident>,
     ) -> Outcome {
         self.start(&mut pending);
         let accepted = &pending.record.accepted;
-        let Some(reducer) = self.reducers.get(&accepted.document_type) else {
+        let Some(reducer) = reducer else {
             let report = Report::unserved(&accepted.document_type);
             return self.failed(run, pending, report, Ran { plugin: None, fuel_consumed: 0 });
         };
@@ -101,8 +102,11 @@ impl Shared {
             residents: &self.residents,
             auditor: &self.auditor,
             places: self,
+            load_time: run.defaults.timeout(&JobExecutionConfig::default()),
         };
         let result = guarded(&attempt, slot, &mut call);
+        // Where the document stood before it moved is written before what the job appended.
+        self.hand_over_snapshots();
         let ran = Ran { plugin: Some(plugin.clone()), fuel_consumed: call.fuel_consumed };
         match result {
             Ok(applied) => {
@@ -188,9 +192,7 @@ impl Shared {
             let timeout = run.defaults.timeout(&pending.record.accepted.config.unwrap_or_default());
             self.suspects.timed_out(plugin, timeout, run.defaults.own_timeout(), at.elapsed);
         }
-        if let (Some(divergence), Some(plugin)) = (report.divergence(), &ran.plugin) {
-            self.answer_divergence(&pending.record, plugin, divergence, &report.error);
-        }
+        self.answer_divergence(&pending.record, &report, ran.plugin.as_ref());
         let before = pending.failed_before.as_ref().map(|before: &Report| -> &Fault { &before.fault });
         let policy = run.defaults.retry(&pending.record.accepted.config.unwrap_or_default());
         let verdict = retry::decide(&report.fault, before, pending.attempts, policy);

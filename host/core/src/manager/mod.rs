@@ -8,6 +8,7 @@ mod journey;
 mod letters;
 mod outcast;
 mod recovery;
+mod saving;
 mod shared;
 mod sync;
 mod ticket;
@@ -48,7 +49,9 @@ const WORKER_STACK_BYTES: usize = 4 << 20;
 /// How the manager stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
-    /// Running jobs are let finish.
+    /// Running jobs are let finish. Then documents that have operations since their last snapshot
+    /// get one, where the store outlives the process, within ten seconds: so the next process can
+    /// have other revisions of their plugins.
     #[default]
     Graceful,
     /// Running guests are interrupted.
@@ -414,7 +417,7 @@ impl JobExecutorManager {
     /// exist.
     ///
     /// Where the store does not have the states at hand, the operations since its last snapshot
-    /// are applied again, on the calling thread.
+    /// are applied again, on the calling thread, each by the revision of the plugin that made it.
     ///
     /// # Errors
     ///
@@ -508,12 +511,11 @@ impl Shared {
         if let Some(head) = store.snapshot(lane, revision)?.filter(|head| head.revision == revision) {
             return Ok(Some(head));
         }
-        let reducer = self.reducers.get(&position.document_type);
-        let reducer = reducer.ok_or_else(|| HistoryError::Unserved(position.document_type.clone()))?;
-        let timeout = Duration::from_millis(self.config.manager.resolved().job_timeout.unwrap_or_default());
-        let (interrupt, deadline) = (Arc::new(AtomicBool::new(false)), Instant::now() + timeout);
+        let pace = Duration::from_millis(self.config.manager.resolved().job_timeout.unwrap_or_default());
+        let (interrupt, deadline) = (Arc::new(AtomicBool::new(false)), Instant::now() + pace);
         let mut call = Call::new(lane, deadline, &interrupt, &self.config.limits);
-        Ok(history::head_at(store, &*reducer, lane, revision, &mut call)?.map(Arc::new))
+        let head = history::head_within(store, &self.reducers, lane, revision, Some(pace), &mut call)?;
+        Ok(head.map(Arc::new))
     }
 
     /// Returns where to wait for the end, unless it has come.

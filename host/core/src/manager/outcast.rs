@@ -5,25 +5,24 @@ use std::sync::Arc;
 
 use super::shared::Shared;
 use crate::audit::OnDivergence;
-use crate::divergence::Divergence;
-use crate::failure::{JobError, Reason};
+use crate::divergence::Hint;
+use crate::failure::Reason;
 use crate::ids::DocumentType;
 use crate::plugin::PluginRef;
 use crate::quarantine::Quarantine;
 use crate::records::Record;
 use crate::registry::RegistryListener;
+use crate::report::Report;
 
 impl Shared {
-    /// Does what is to be done about a plugin whose job came out differently on a fresh instance.
-    pub(super) fn answer_divergence(
-        &self,
-        record: &Record,
-        plugin: &Arc<PluginRef>,
-        divergence: &Divergence,
-        error: &JobError,
-    ) {
-        let job = &record.accepted.job;
-        let (message, hint) = (&error.error_message, divergence.hint);
+    /// Does what is to be done about a plugin whose job came out differently on a fresh instance, or
+    /// whose operations did when they were applied again; nothing if the attempt, which ran on
+    /// `ran_on`, failed of something else.
+    pub(super) fn answer_divergence(&self, record: &Record, report: &Report, ran_on: Option<&Arc<PluginRef>>) {
+        let Some(plugin) = report.impure(ran_on) else { return };
+        let (job, divergence) = (&record.accepted.job, report.divergence());
+        let message = &report.error.error_message;
+        let hint = divergence.map_or(Hint::HiddenState, |divergence| divergence.hint);
         if self.config.on_divergence == OnDivergence::FailJob {
             tracing::warn!(%plugin, digest = %plugin.digest, job = %job.id, "{message} ({hint})");
             return;
@@ -36,7 +35,7 @@ impl Shared {
             job_id: job.id.clone(),
             document_id: job.document_id.clone(),
             branch: job.branch.clone(),
-            divergence: Some(Box::new(divergence.clone())),
+            divergence: divergence.cloned().map(Box::new),
         };
         if self.quarantine(quarantine) {
             let digest = &plugin.digest;

@@ -28,10 +28,11 @@ impl Shared {
             let mut resident = self.residents.take(&turn.lane);
             let rest = self.work_on(run, &mut turn, &mut resident, began);
             timesheet.note(&document_type, began, jobs.saturating_sub(turn.jobs.len()));
-            if let Some(resident) = resident {
-                self.log.evict(self.residents.keep(&turn.lane, resident));
-                self.hand_over_evicted();
+            match resident {
+                Some(resident) => self.log.evict(self.residents.keep(&turn.lane, resident)),
+                None => self.log.lost(&turn.lane),
             }
+            self.hand_over_snapshots();
             self.end_turn(turn, rest);
         }
         self.leave(run);
@@ -42,8 +43,10 @@ impl Shared {
         let mut done = 0;
         loop {
             let Some(next) = turn.jobs.front() else { return Rest::None };
-            // Another lane's worker may have found the plugin out during this turn.
-            if self.quarantines.hold(&next.record.accepted.document_type, &self.reducers) {
+            // The job runs on the revision that is looked at here: another one may come at any time, and
+            // another lane's worker may have found this one out.
+            let reducer = self.reducers.get(&next.record.accepted.document_type);
+            if reducer.as_ref().is_some_and(|reducer| self.quarantines.has(reducer.plugin())) {
                 return Rest::None;
             }
             if let Some(hold) = &next.hold
@@ -80,7 +83,7 @@ impl Shared {
                 self.roll.end(Ended::Unfinished, self.config.clock.moment());
                 continue;
             }
-            if let Outcome::Again(pending, moment) = self.execute(run, &turn.lane, pending, resident) {
+            if let Outcome::Again(pending, moment) = self.execute(run, &turn.lane, pending, reducer, resident) {
                 turn.jobs.push_front(*pending);
                 self.in_turns.fetch_add(1, Ordering::Relaxed);
                 return Rest::Until(moment);
@@ -189,6 +192,9 @@ impl Shared {
         if let Some(committer) = &self.committer {
             committer.accept_deferred();
             committer.wait_until_written();
+        }
+        if self.lock().graceful {
+            self.save_documents(run);
         }
         // The phase lets nothing in meanwhile.
         let left = self.lock().queue.drain();

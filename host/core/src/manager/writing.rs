@@ -135,15 +135,15 @@ impl Shared {
         }
     }
 
-    /// Hands over where live documents stood that had to go, so that the next load replays little.
-    /// Behind their appends, so that no snapshot is written before the operations that lead to it.
-    pub(super) fn hand_over_evicted(&self) {
+    /// Hands over where documents stood that had to go or moved to another revision. Behind their
+    /// appends, so that no snapshot is written before the operations that lead to it.
+    pub(super) fn hand_over_snapshots(&self) {
         let Some(committer) = &self.committer else { return };
-        for (lane, head) in self.log.take_evicted() {
+        self.log.hand_over_snapshots(|lane, head| {
             let entry = Some(Entry::Snapshot { lane, head });
             // If nothing is written any more, nothing need be snapshotted.
             let _ = committer.push(Item { entry, then: Then::Nothing });
-        }
+        });
     }
 }
 

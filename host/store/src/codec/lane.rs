@@ -98,6 +98,8 @@ impl<'a> SnapshotRecord<'a> {
             document_type: DocumentType::from(self.document_type),
             revision,
             scopes: self.scopes.iter().map(scope).collect(),
+            // That of the operation before.
+            plugin: None,
         }
     }
 }

@@ -26,7 +26,8 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(document: &str) -> Self {
         let lane = LaneKey { document: DocumentId::from(document), branch: Branch::from(Branch::MAIN) };
-        Self { lane, head: Head { document_type: DocumentType::from("test/list"), revision: 0, scopes: Vec::new() } }
+        let document_type = DocumentType::from("test/list");
+        Self { lane, head: Head { document_type, revision: 0, scopes: Vec::new(), plugin: None } }
     }
 
     /// An append of these actions, given as (scope, action id).

@@ -263,7 +263,7 @@ fn a_history_that_comes_to_another_state_is_an_error_and_never_an_answer() {
     let before = process.manager().head_at(&lane("d"), 2).expect("up to there it is right").expect("it exists");
     assert_eq!(&*before.snapshot()[0].json, br#"["a"]"#);
     let failed = process.run(&job("d", &[add("b")]));
-    assert_eq!(failed.error_code, Some(JobErrorCode::IoError), "{:?}", failed.error_message);
+    assert_eq!(failed.error_code, Some(JobErrorCode::LibraryError), "{:?}", failed.error_message);
     assert_eq!(machine.disk.operations(&lane("d")).len(), 3);
 }
 

@@ -12,4 +12,5 @@ mod machine;
 mod memory;
 mod model;
 mod restart;
+mod revision;
 mod stop;

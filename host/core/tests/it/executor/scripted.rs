@@ -208,6 +208,11 @@ impl Reducer for Scripted {
             None => Ok(Box::new(List { lists: decode(snapshot), count: 0, script: self.script.clone() })),
         }
     }
+
+    /// All of its versions have states of the same shape.
+    fn upgrade(&self, _: u32, snapshot: &[ScopeState], _: &mut Call<'_>) -> Result<Vec<ScopeState>, ApplyError> {
+        Ok(snapshot.to_vec())
+    }
 }
 
 /// A live document: a list of texts for each scope.

@@ -1,8 +1,12 @@
 //! Jobs of a plugin in quarantine wait, whatever else happens to the manager, and others do not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use reductor_core::{AuditPolicy, JobErrorCode, JobId, Phase, Reason, Stop, Ticket};
+use reductor_core::{
+    ApplyError, AuditPolicy, Call, JobErrorCode, JobId, LiveDocument, Manifest, Phase, PluginRef, Reason, Reducer,
+    ScopeState, Stop, Ticket,
+};
 use serde_json::{Value, json};
 
 use super::drive::{after, cancelled, failed_with, given_back};
@@ -116,7 +120,8 @@ fn another_revision_lets_the_jobs_go_on_and_the_old_one_waits_again() {
     assert_eq!(host.manager().quarantined().len(), 1, "it is not forgotten");
 
     host.reducers.register(old);
-    let mut tickets = [host.accept(&job("impure", &[add("b")]))];
+    // Not the same document: its states are of version 2 now.
+    let mut tickets = [host.accept(&job("b", &[add("b")]))];
     host.wait_until_idle();
     wait(&host, "1", &mut tickets);
     release(&host);
@@ -230,4 +235,68 @@ fn others_are_not_touched_although_the_impure_one_has_many_documents() {
     assert_eq!(host.stats().queue_backlog, 500);
     release(&host);
     assert!(results(waiting).iter().all(|result| result.success));
+}
+
+/// The revision of a reducer, which does something when somebody asks which it is.
+struct Asked {
+    inner: Arc<dyn Reducer>,
+    armed: AtomicBool,
+    when_asked: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Reducer for Asked {
+    fn manifest(&self) -> &Manifest {
+        self.inner.manifest()
+    }
+
+    fn plugin(&self) -> &Arc<PluginRef> {
+        if self.armed.swap(false, Ordering::Relaxed) {
+            (self.when_asked)();
+        }
+        self.inner.plugin()
+    }
+
+    fn load(&self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<Box<dyn LiveDocument>, ApplyError> {
+        self.inner.load(snapshot, call)
+    }
+
+    fn upgrade(
+        &self,
+        from_version: u32,
+        snapshot: &[ScopeState],
+        call: &mut Call<'_>,
+    ) -> Result<Vec<ScopeState>, ApplyError> {
+        self.inner.upgrade(from_version, snapshot, call)
+    }
+}
+
+#[test]
+fn one_that_is_registered_again_just_before_a_job_starts_does_not_run_it() {
+    let host = Host::auditing();
+    expose(&host);
+    let old = host.reducers.get(&MODEL.into()).expect("it serves");
+    let (reducers, comes_back) = (host.reducers.clone(), old.clone());
+    // A worker is about to start a job on the new revision when the old one is registered again.
+    let asked = Arc::new(Asked {
+        inner: Arc::new(Scripted::new(MODEL, 2, &["global", "local"], &host.script)),
+        armed: AtomicBool::new(false),
+        when_asked: Box::new(move || {
+            let (reducers, old) = (reducers.clone(), comes_back.clone());
+            std::thread::spawn(move || reducers.register(old)).join().expect("it is registered");
+        }),
+    });
+    host.reducers.register(asked.clone());
+    let held = host.accept(&job("e", &[hold("h")]));
+    let behind = host.accept(&job("e", &[add("behind")]));
+    host.script.wait_until_held("h");
+    asked.armed.store(true, Ordering::Relaxed);
+    host.script.release("h");
+    let versions = [held, behind]
+        .map(result)
+        .map(|result| result.metadata.as_ref().and_then(|it| it.plugin.as_ref()).map(|plugin| plugin.version));
+    assert_eq!(versions, [Some(2), Some(2)]);
+    let mut tickets = [host.accept(&job("b", &[add("b")]))];
+    wait(&host, "1", &mut tickets);
+    release(&host);
+    assert!(results(tickets).iter().all(|result| result.success));
 }
