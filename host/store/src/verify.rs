@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fjall::{Readable as _, Snapshot};
-use reductor_core::{LaneKey, OperationStore as _, StoreError, StoredOperation, operation_id, state_hash};
+use reductor_core::{LaneKey, OperationStore as _, Scope, StoreError, StoredOperation, operation_id, state_hash};
 
 use crate::Progress;
 use crate::codec::{self, BadRecord, RetentionRecord, SnapshotRecord};
@@ -17,6 +17,9 @@ use crate::store::DiskStore;
 
 /// Problems that are listed; of a store that is damaged all over, more are only counted.
 const PROBLEMS_MAX: usize = 1_000;
+
+/// Operations that are read at once where a state is not as its last operation left it.
+const PAGE: u64 = 256;
 
 /// What was found in a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -295,7 +298,8 @@ impl Verify<'_> {
         let Some((_, key, lane)) = self.lane_numbered(number) else {
             return self.problem(format!("a snapshot of lane {number}"), "there is no such lane");
         };
-        let (place, newest) = (format!("the snapshot of {key} at {revision}"), lane.revision);
+        let (key, newest) = (key.clone(), lane.revision);
+        let place = format!("the snapshot of {key} at {revision}");
         if revision > newest {
             return self.problem(place, format!("the lane stands at {newest}"));
         }
@@ -304,7 +308,10 @@ impl Verify<'_> {
         match head {
             Err(bad) => self.problem(place, bad.to_string()),
             Ok(head) => {
-                let differs = |scope: &&reductor_core::ScopeHead| state_hash(&scope.state.json) != scope.hash;
+                let differs = |scope: &&reductor_core::ScopeHead| {
+                    state_hash(&scope.state.json) != scope.hash
+                        && !self.is_written_anew(&key, &scope.state.scope, revision)
+                };
                 if let Some(scope) = head.scopes.iter().find(differs) {
                     self.problem(place, format!("the state of scope {} has another hash", scope.state.scope));
                 }
@@ -345,6 +352,28 @@ impl Verify<'_> {
                 Err(error) => return self.stop(error),
             }
         }
+    }
+
+    /// Whether another revision of the plugin has made an operation since the last one of a scope,
+    /// up to a revision of the lane: it may write the states of all scopes in another way. What
+    /// cannot be read is said elsewhere.
+    fn is_written_anew(&self, lane: &LaneKey, scope: &Scope, revision: u64) -> bool {
+        let mut newest = None;
+        let mut end = revision;
+        while end > 0 {
+            let from = end.saturating_sub(PAGE);
+            let Ok(operations) = self.store.operations(lane, from, PAGE as usize) else { return false };
+            for stored in operations.iter().rev().filter(|stored| stored.sequence < end) {
+                if *newest.get_or_insert(stored.plugin.clone()) != stored.plugin {
+                    return true;
+                }
+                if stored.operation.action.scope == *scope {
+                    return false;
+                }
+            }
+            end = from;
+        }
+        false
     }
 
     fn jobs(&mut self, places: impl Iterator<Item = Place>) {

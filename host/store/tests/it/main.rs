@@ -8,5 +8,6 @@ mod damage;
 mod directory;
 mod fixture;
 mod forgetting;
+mod revision;
 mod script;
 mod size;
