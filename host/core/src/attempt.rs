@@ -220,13 +220,8 @@ impl Attempt<'_> {
                 check_document(head.state_bytes(), call.limits).map_err(|failure| failed(failure.into()))?;
                 Ok(self.resident(live, head, 0))
             }
-            Standing::Ahead(append) => {
-                let saved = append.head.revision;
-                let mut resident = self.move_here(append.head.clone(), 0, call)?;
-                // What came before this is not known here.
-                resident.loaded_from = saved;
-                Ok(resident)
-            }
+            // What is saved of it is not known here.
+            Standing::Ahead(append) => self.move_here(append.head.clone(), 0, call),
             Standing::Committed(position) => self.replay(&position, call),
         }
     }
@@ -246,7 +241,7 @@ impl Attempt<'_> {
         let Replayed { head, live } = replay.end();
         call.deadline = Instant::now() + self.load_time;
         let mut resident = match live {
-            Some((reducer, live)) if reducer.plugin() == self.reducer.plugin() => self.resident(live, head, saved),
+            Some((_, live)) if head.plugin.as_ref() == Some(self.reducer.plugin()) => self.resident(live, head, saved),
             _ => self.move_here(head, saved, call)?,
         };
         // Whoever loads it next need not wait as long.

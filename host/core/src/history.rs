@@ -19,6 +19,7 @@ use crate::reducer::{Allowance, Call, LiveDocument, Reducer, ScopeState};
 use crate::registry::Reducers;
 use crate::store::{Head, OperationStore, Position, ScopeHead, StoreError};
 
+use revise::with_room;
 pub(crate) use revise::{Room, check_version, enter, initial};
 
 /// Operations that are read from the store at once.
@@ -265,7 +266,7 @@ pub(crate) struct Replay<'a> {
 /// What a replay came to.
 pub(crate) struct Replayed {
     pub(crate) head: Head,
-    /// The document, on the revision that made its last operations. Absent if none was replayed.
+    /// The document, on the revision that its last operations were applied by. Absent if none was.
     pub(crate) live: Option<(Arc<dyn Reducer>, Box<dyn LiveDocument>)>,
 }
 
@@ -432,24 +433,29 @@ impl<'a> Replay<'a> {
         stored: &StoredOperation,
         call: &mut Call<'_>,
     ) -> Result<(), HistoryError> {
-        if self.live.as_ref().is_some_and(|(on, _)| Arc::ptr_eq(on, reducer)) {
+        let stands = self.live.as_ref().is_some_and(|(on, _)| Arc::ptr_eq(on, reducer));
+        if stands && self.head.as_ref().is_some_and(|head| head.plugin.as_ref() == Some(&stored.plugin)) {
             return Ok(());
         }
         // There may be no room for two.
         self.live = None;
         let not_loaded =
             |error| HistoryError::NotLoaded { lane: self.lane.clone(), plugin: reducer.plugin().clone(), error };
-        let (live, head) = match self.head.take() {
-            Some(head) => {
-                let kept = head.clone();
-                enter(&**reducer, head, self.room, call).inspect_err(|_| self.head = Some(kept))
+        let made_by = &stored.plugin;
+        let (live, mut head) = match &self.head {
+            // One that stands in for the maker leaves all states as they are.
+            Some(head) if head.plugin.as_ref() == Some(made_by) => {
+                with_room(self.room, || reducer.load(&head.snapshot(), call)).map(|live| (live, head.clone()))
             }
+            Some(head) => enter(&**reducer, head.clone(), self.room, call),
             None => {
-                self.began_on_another = reducer.plugin() != &stored.plugin;
+                self.began_on_another = reducer.plugin() != made_by;
                 initial(&**reducer, self.room, call)
             }
         }
         .map_err(not_loaded)?;
+        // What another revision does counts as the maker's, since it comes to the same hashes.
+        head.plugin = Some(made_by.clone());
         (self.live, self.head) = (Some((reducer.clone(), live)), Some(head));
         Ok(())
     }

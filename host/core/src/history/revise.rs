@@ -83,7 +83,10 @@ fn check_scopes(before: &[ScopeState], after: &[ScopeState]) -> Result<(), Apply
 }
 
 /// Tries again as long as there is no room and some can be made.
-fn with_room<T>(room: Room<'_>, mut attempt: impl FnMut() -> Result<T, ApplyError>) -> Result<T, ApplyError> {
+pub(super) fn with_room<T>(
+    room: Room<'_>,
+    mut attempt: impl FnMut() -> Result<T, ApplyError>,
+) -> Result<T, ApplyError> {
     loop {
         match attempt() {
             Err(ApplyError::Host(HostFault::NoRoom(_))) if room() => {}

@@ -273,6 +273,8 @@ fn a_revision_that_comes_to_the_same_states_may_stand_in_for_a_missing_one() {
     let process = machine.boot();
     process.succeed(&job(&[plus(3)]));
     assert_eq!(process.state("d"), r#"{"sum":6}"#);
+    process.crash(Fate::Lost);
+    assert_eq!(snapshots(&machine), ["snapshot d 3"], "what is proven need not be proven again");
 }
 
 #[test]
