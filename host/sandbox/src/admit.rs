@@ -226,6 +226,7 @@ fn exports(component: &Component) -> Result<ExportIndices, AdmissionError> {
         load: find("[static]document.load")?,
         apply: find("[method]document.apply")?,
         state: find("[method]document.state")?,
+        upgrade: find("upgrade")?,
     })
 }
 

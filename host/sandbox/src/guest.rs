@@ -42,8 +42,38 @@ pub(crate) struct ExportIndices {
     pub(crate) load: ComponentExportIndex,
     pub(crate) apply: ComponentExportIndex,
     pub(crate) state: ComponentExportIndex,
+    pub(crate) upgrade: ComponentExportIndex,
 }
 
+impl Template {
+    /// Checks what a guest returned as a state, and makes it canonical unless it is already.
+    fn accept(&self, scope: &Scope, json: Vec<u8>) -> Result<ScopeState, ApplyError> {
+        let limits = JsonLimits::default();
+        let invalid = |problem: String| {
+            let message = format!("the state of scope `{scope}` {problem}");
+            ApplyError::from(GuestFailure::new(Reason::InvalidOutput, message))
+        };
+        if json.len() > self.limits.output_bytes_max {
+            let (bytes, max) = (json.len(), self.limits.output_bytes_max);
+            let message = format!("the state of scope `{scope}` has {bytes} bytes; {max} are allowed");
+            return Err(GuestFailure::new(Reason::OutputTooLarge, message).into());
+        }
+        match reductor_json::check(&json, limits) {
+            Ok(Form::Canonical) => Ok(ScopeState { scope: scope.clone(), json: json.into() }),
+            Ok(Form::Loose(deviation)) if self.canonical => {
+                Err(invalid(format!("is not canonical JSON, although the manifest says so: {deviation}")))
+            }
+            Ok(Form::Loose(_)) => {
+                let canonical = reductor_json::canonicalize(&json, limits)
+                    .map_err(|error| invalid(format!("has no canonical form: {error}")))?;
+                Ok(ScopeState { scope: scope.clone(), json: canonical.into() })
+            }
+            Err(malformed) => Err(invalid(format!("is not JSON: {malformed}"))),
+        }
+    }
+}
+
+type Upgrade = TypedFunc<(u32, Vec<ScopeStateParam>), (Result<Vec<ScopeStateParam>, String>,)>;
 type Load = TypedFunc<(Vec<ScopeStateParam>,), (Result<ResourceAny, String>,)>;
 type Apply = TypedFunc<(ResourceAny, ActionParam), (Result<Vec<u8>, RejectionResult>,)>;
 type State = TypedFunc<(ResourceAny, Arc<str>), (Vec<u8>,)>;
@@ -92,32 +122,6 @@ impl Guest {
     fn document(&self) -> ResourceAny {
         self.document.expect("a guest is called only while it has a document")
     }
-
-    /// Checks what a guest returned as a state, and makes it canonical unless it is already.
-    fn accept(&self, scope: &Scope, json: Vec<u8>) -> Result<ScopeState, ApplyError> {
-        let limits = JsonLimits::default();
-        let invalid = |problem: String| {
-            let message = format!("the state of scope `{scope}` {problem}");
-            ApplyError::from(GuestFailure::new(Reason::InvalidOutput, message))
-        };
-        if json.len() > self.template.limits.output_bytes_max {
-            let (bytes, max) = (json.len(), self.template.limits.output_bytes_max);
-            let message = format!("the state of scope `{scope}` has {bytes} bytes; {max} are allowed");
-            return Err(GuestFailure::new(Reason::OutputTooLarge, message).into());
-        }
-        match reductor_json::check(&json, limits) {
-            Ok(Form::Canonical) => Ok(ScopeState { scope: scope.clone(), json: json.into() }),
-            Ok(Form::Loose(deviation)) if self.template.canonical => {
-                Err(invalid(format!("is not canonical JSON, although the manifest says so: {deviation}")))
-            }
-            Ok(Form::Loose(_)) => {
-                let canonical = reductor_json::canonicalize(&json, limits)
-                    .map_err(|error| invalid(format!("has no canonical form: {error}")))?;
-                Ok(ScopeState { scope: scope.clone(), json: canonical.into() })
-            }
-            Err(malformed) => Err(invalid(format!("is not JSON: {malformed}"))),
-        }
-    }
 }
 
 impl LiveDocument for Guest {
@@ -128,7 +132,7 @@ impl LiveDocument for Guest {
             enter(&mut self.store, &self.template, call, Phase::Applying(action), |store| apply.call(store, params))?;
         std::mem::swap(&mut call.outbox, &mut self.store.data_mut().outbox);
         match applied {
-            Ok(json) => self.accept(&action.scope, json),
+            Ok(json) => self.template.accept(&action.scope, json),
             Err(rejection) => Err(ApplyError::Rejected {
                 code: printable(&rejection.code, REJECTION_BYTES_MAX),
                 message: printable(&rejection.message, REJECTION_BYTES_MAX),
@@ -140,7 +144,7 @@ impl LiveDocument for Guest {
         let params = (self.document(), scope.shared());
         let state = &self.state;
         let (json,) = enter(&mut self.store, &self.template, call, Phase::Other, |store| state.call(store, params))?;
-        self.accept(scope, json)
+        self.template.accept(scope, json)
     }
 
     fn reload(&mut self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<(), ApplyError> {
@@ -173,6 +177,30 @@ pub(crate) fn describe(template: &Arc<Template>, call: &mut Call<'_>) -> Result<
     let mut once = || enter(&mut store, template, call, Phase::Other, |store| describe.call(store, ()));
     let ((first,), (second,)) = (once()?, once()?);
     Ok(Described { first, second })
+}
+
+/// Converts a snapshot of an earlier version in an instance that lives no longer than that.
+pub(crate) fn upgrade(
+    template: &Arc<Template>,
+    from_version: u32,
+    snapshot: &[ScopeState],
+    call: &mut Call<'_>,
+) -> Result<Vec<ScopeState>, ApplyError> {
+    let (mut store, instance) = instantiate(template, call)?;
+    let upgrade: Upgrade = instance.get_typed_func(&mut store, template.exports.upgrade).map_err(mismatch)?;
+    let params = (from_version, snapshot.iter().map(ScopeStateParam::from).collect());
+    let (upgraded,) = enter(&mut store, template, call, Phase::Other, |store| upgrade.call(store, params))?;
+    let upgraded = upgraded.map_err(|message| {
+        let message = printable(&message, REJECTION_BYTES_MAX);
+        let message = format!("it could not upgrade the document from version {from_version}: {message}");
+        ApplyError::from(GuestFailure::new(Reason::AbiMismatch, message))
+    })?;
+    let mut states = Vec::with_capacity(upgraded.len());
+    for ScopeStateParam { scope, state } in upgraded {
+        let scope = Scope::from(printable(&scope, REJECTION_BYTES_MAX));
+        states.push(template.accept(&scope, state.to_vec())?);
+    }
+    Ok(states)
 }
 
 /// An export is not of the type that admission found: admission's fault.
@@ -220,10 +248,11 @@ fn enter_to<T>(
 ) -> Result<T, ApplyError> {
     store.data_mut().arm(call, phase);
     let metered = "the engine meters fuel";
-    store.set_fuel(template.limits.fuel_per_call).expect(metered);
+    let fuel = template.limits.fuel_per_call.saturating_mul(call.allowance.factor().into());
+    store.set_fuel(fuel).expect(metered);
     store.set_epoch_deadline(1);
     let result = run(store);
     store.data_mut().show_unfinished_lines();
-    call.fuel_consumed += template.limits.fuel_per_call - store.get_fuel().expect(metered);
+    call.fuel_consumed += fuel - store.get_fuel().expect(metered);
     result.map_err(|error| failure::classify(&error, store.data_mut().panic.take(), during, &template.lines))
 }

@@ -72,6 +72,7 @@ impl HostState {
     /// Readies the state for a call into the guest.
     pub(crate) fn arm(&mut self, call: &Call<'_>, phase: Phase<'_>) {
         self.deadline = call.deadline;
+        self.limiter.allow(call.allowance.factor());
         if !Arc::ptr_eq(&self.interrupt, call.interrupt) {
             self.interrupt = call.interrupt.clone();
         }

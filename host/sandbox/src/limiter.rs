@@ -19,6 +19,8 @@ pub(crate) enum LimitMet {
 pub(crate) struct Limiter {
     memory_bytes: usize,
     memory_bytes_max: usize,
+    /// What a job's guest may have; a replay's may have more.
+    memory_bytes_usual_max: usize,
     /// What the memories had when they were made, most of it never touched.
     memory_bytes_at_start: usize,
     /// What they had when a document had been loaded.
@@ -32,6 +34,7 @@ impl Limiter {
         Self {
             memory_bytes: 0,
             memory_bytes_max: limits.memory_bytes_max,
+            memory_bytes_usual_max: limits.memory_bytes_max,
             memory_bytes_at_start: 0,
             memory_bytes_loaded: 0,
             table_elements: 0,
@@ -45,6 +48,11 @@ impl Limiter {
         self.memory_bytes - self.memory_bytes_at_start
     }
 
+    /// Allows so many times the usual memory from now on, and no more than the machine's pool has.
+    pub(crate) fn allow(&mut self, factor: u32) {
+        self.memory_bytes_max = self.memory_bytes_usual_max.saturating_mul(factor as usize);
+    }
+
     /// Takes note of what a document takes that was just loaded.
     pub(crate) fn loaded(&mut self) {
         self.memory_bytes_loaded = self.memory_bytes;
@@ -54,7 +62,7 @@ impl Limiter {
     /// less than half of that. Memories never shrink, and a garbage collector that does not know
     /// of the limit lets them grow until they meet it.
     pub(crate) fn is_spent(&self) -> bool {
-        self.memory_bytes > self.memory_bytes_max / 4 * 3 && self.memory_bytes > 2 * self.memory_bytes_loaded
+        self.memory_bytes > self.memory_bytes_usual_max / 4 * 3 && self.memory_bytes > 2 * self.memory_bytes_loaded
     }
 }
 

@@ -7,7 +7,7 @@ use reductor_core::{ApplyError, Call, LiveDocument, Manifest, PluginRef, Reducer
 
 use crate::admit::BinaryMeasures;
 use crate::compile::CodeOrigin;
-use crate::guest::{Guest, Template};
+use crate::guest::{self, Guest, Template};
 use crate::sandbox::Sandbox;
 
 /// One revision of a document model: a component that passed every check.
@@ -64,6 +64,15 @@ impl Reducer for Plugin {
 
     fn load(&self, snapshot: &[ScopeState], call: &mut Call<'_>) -> Result<Box<dyn LiveDocument>, ApplyError> {
         Ok(Box::new(Guest::load(&self.template, snapshot, call)?))
+    }
+
+    fn upgrade(
+        &self,
+        from_version: u32,
+        snapshot: &[ScopeState],
+        call: &mut Call<'_>,
+    ) -> Result<Vec<ScopeState>, ApplyError> {
+        guest::upgrade(&self.template, from_version, snapshot, call)
     }
 }
 

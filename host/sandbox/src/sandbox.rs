@@ -6,6 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use reductor_core::Allowance;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
@@ -27,6 +28,9 @@ const CANARY_TIME_MAX: Duration = Duration::from_secs(10);
 const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 20;
 const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
 const TABLES_PER_COMPONENT_MAX: u32 = 10;
+
+/// A linear memory of 32 bits has no more.
+const MEMORY_BYTES_WASM32_MAX: usize = 4 << 30;
 
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
@@ -230,9 +234,16 @@ fn pool(limits: &GuestLimits) -> PoolingAllocationConfig {
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
         // The pool's own default is one, and would refuse on this machine what another one takes.
         .max_tables_per_module(TABLES_PER_COMPONENT_MAX)
-        .max_memory_size(limits.memory_bytes_max)
+        .max_memory_size(memory_of_a_replay(limits))
         .table_elements(limits.table_elements_max);
     pool
+}
+
+/// A replay may use more than a job. A place in the pool has the addresses for a whole memory anyway,
+/// and not more.
+fn memory_of_a_replay(limits: &GuestLimits) -> usize {
+    let twice = limits.memory_bytes_max.saturating_mul(Allowance::Replay.factor() as usize);
+    twice.min(MEMORY_BYTES_WASM32_MAX).max(limits.memory_bytes_max)
 }
 
 /// Moves the engine's epoch on, so that running guests look up.
