@@ -24,6 +24,8 @@ pub struct HostBuilder {
     sandbox: SandboxBuilder,
     plugins: Vec<PluginSource>,
     reducers: Vec<Arc<dyn Reducer>>,
+    replay_plugins: Vec<PluginSource>,
+    replay_reducers: Vec<Arc<dyn Reducer>>,
     log: Log,
     store_options: StoreOptions,
     events_max: usize,
@@ -95,6 +97,8 @@ impl HostBuilder {
             sandbox: Sandbox::builder(),
             plugins: Vec::new(),
             reducers: Vec::new(),
+            replay_plugins: Vec::new(),
+            replay_reducers: Vec::new(),
             log: Log::Memory,
             store_options: StoreOptions::default(),
             events_max: EVENTS_MAX,
@@ -125,6 +129,28 @@ impl HostBuilder {
     /// Runs a model by any other implementation of [`Reducer`].
     pub fn reducer(mut self, reducer: Arc<dyn Reducer>) -> Self {
         self.reducers.push(reducer);
+        self
+    }
+
+    /// Admits an earlier revision of a plugin from a file, to apply the operations again that it made.
+    pub fn replay_plugin_file(self, file: impl AsRef<Path>) -> Self {
+        self.replay_plugin(PluginSource::File(file.as_ref().to_owned()))
+    }
+
+    /// Admits an earlier revision of a plugin, to apply the operations again that it made. It serves
+    /// no job.
+    ///
+    /// It is needed after a crash, for documents that have operations of it since their last
+    /// snapshot; a host whose manager was stopped gracefully has left a snapshot of each document
+    /// that it had to do with.
+    pub fn replay_plugin(mut self, plugin: PluginSource) -> Self {
+        self.replay_plugins.push(plugin);
+        self
+    }
+
+    /// The same by any other implementation of [`Reducer`].
+    pub fn replay_reducer(mut self, reducer: Arc<dyn Reducer>) -> Self {
+        self.replay_reducers.push(reducer);
         self
     }
 
@@ -211,10 +237,15 @@ impl HostBuilder {
             let name = reducer.plugin().to_string();
             register(&reducers, reducer, name)?;
         }
-        if !self.plugins.is_empty() {
+        self.replay_reducers.into_iter().for_each(|reducer| reducers.register_for_replay(reducer));
+        if !(self.plugins.is_empty() && self.replay_plugins.is_empty()) {
             let sandbox = self.sandbox.build()?;
             for (position, plugin) in self.plugins.into_iter().enumerate() {
-                admit(&sandbox, &reducers, plugin, position)?;
+                let (name, plugin) = admit(&sandbox, plugin, position)?;
+                register(&reducers, plugin, name)?;
+            }
+            for (position, plugin) in self.replay_plugins.into_iter().enumerate() {
+                reducers.register_for_replay(admit(&sandbox, plugin, position)?.1);
             }
         }
         // Last: a host that is not made for another reason leaves no directory behind.
@@ -232,7 +263,8 @@ impl HostBuilder {
     }
 }
 
-fn admit(sandbox: &Sandbox, reducers: &Reducers, plugin: PluginSource, position: usize) -> Result<(), HostError> {
+/// The admitted plugin, and what it is called in messages.
+fn admit(sandbox: &Sandbox, plugin: PluginSource, position: usize) -> Result<(String, Arc<dyn Reducer>), HostError> {
     let (name, admitted) = match plugin {
         PluginSource::Bytes(bytes) => (format!("plugin {position}"), sandbox.admit(&bytes)),
         PluginSource::File(file) => match sandbox.admit_file(&file) {
@@ -241,7 +273,7 @@ fn admit(sandbox: &Sandbox, reducers: &Reducers, plugin: PluginSource, position:
         },
     };
     match admitted {
-        Ok(plugin) => register(reducers, Arc::new(plugin), name),
+        Ok(plugin) => Ok((name, Arc::new(plugin))),
         Err(source) => Err(HostError::NotAdmitted { plugin: name, source }),
     }
 }

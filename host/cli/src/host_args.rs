@@ -17,6 +17,10 @@ pub(crate) struct HostArgs {
     /// A component whose model the jobs use; give one for each model.
     #[arg(long, required = true, value_name = "FILE")]
     plugin: Vec<PathBuf>,
+    /// An earlier revision of a plugin, to apply the operations again that it made; may be given more
+    /// than once. It runs no jobs. A run that was killed may leave documents that need it.
+    #[arg(long, value_name = "FILE")]
+    replay_plugin: Vec<PathBuf>,
     /// How many jobs run at once; the number of cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_concurrency: Option<u16>,
@@ -57,6 +61,7 @@ impl HostArgs {
         worker: CompileWorker,
     ) -> anyhow::Result<Host> {
         let plugins = self.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file).compile_worker(worker);
+        let plugins = self.replay_plugin.iter().fold(plugins, HostBuilder::replay_plugin_file);
         let plugins = match self.cache.open()? {
             Some(cache) => plugins.artefact_cache(cache),
             None => plugins,

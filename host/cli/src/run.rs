@@ -54,7 +54,9 @@ timestampUtcMs is ISO 8601 in UTC, such as "2026-03-01T12:00:00.000Z".
 A file is checked whole before anything runs; standard input line by line.
 With --data, documents and jobs outlive the run. Jobs that an earlier run had accepted and not
 finished are executed first, and their results printed first. One process at a time can have the
-directory. `reductor doc`, `job` and `store` look into it afterwards:
+directory. A run that ends by itself leaves the state of every document that it had to do with, so
+that the next one can have a newer plugin; after a kill the next one may need the old plugin too, as
+--replay-plugin. `reductor doc`, `job` and `store` look into the directory afterwards:
   reductor run --plugin counter.wasm --data ./data jobs.ndjson
   reductor doc log --data ./data c1
 

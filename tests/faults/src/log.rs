@@ -101,7 +101,7 @@ fn replay(
         ensure!(hash == stored.operation.hash, "operation {} comes to another state", stored.sequence);
         states.insert(state.scope.clone(), state);
     }
-    let head = head_at(store, &*reducer, lane, u64::MAX, &mut call)?.context("no head")?;
+    let head = head_at(store, reducers, lane, u64::MAX, &mut call)?.context("no head")?;
     for scope in &head.scopes {
         if let Some(state) = states.get(&scope.state.scope) {
             ensure!(*state == scope.state, "the snapshots lead to another state of {}", state.scope);

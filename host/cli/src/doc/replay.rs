@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use reductor_host::{
-    Call, CompileWorker, GuestLimits, Head, LaneKey, Limits, OperationStore, Reducer, Reducers, Sandbox, head_at,
+    Call, CompileWorker, GuestLimits, Head, LaneKey, Limits, OperationStore, Reducer as _, Reducers, Sandbox, head_at,
 };
 
 use crate::plugins::{self, CacheArgs};
@@ -21,6 +21,10 @@ pub(crate) struct PluginArgs {
     /// states are stored.
     #[arg(long, value_name = "FILE")]
     plugin: Vec<PathBuf>,
+    /// An earlier revision of a plugin, to apply the operations again that it made; may be given more
+    /// than once.
+    #[arg(long, value_name = "FILE")]
+    replay_plugin: Vec<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -29,7 +33,7 @@ impl PluginArgs {
     /// Admits the plugins.
     pub(crate) fn load(&self, worker: CompileWorker) -> anyhow::Result<Reducers> {
         let reducers = Reducers::new();
-        if self.plugin.is_empty() {
+        if self.plugin.is_empty() && self.replay_plugin.is_empty() {
             return Ok(reducers);
         }
         let sandbox = Sandbox::builder().guest_limits(GuestLimits::default()).compile_worker(worker);
@@ -42,7 +46,15 @@ impl PluginArgs {
             let plugin = plugins::patiently("compiling plugins", || plugins::admit(&sandbox, file))?;
             let document_type = plugin.manifest().document_type.clone();
             let another = reducers.register(Arc::new(plugin)).is_some();
-            anyhow::ensure!(!another, "{}: another plugin has the model `{document_type}` already", file.display());
+            anyhow::ensure!(
+                !another,
+                "{}: another plugin has the model `{document_type}` already; give earlier revisions with --replay-plugin",
+                file.display()
+            );
+        }
+        for file in &self.replay_plugin {
+            let plugin = plugins::patiently("compiling plugins", || plugins::admit(&sandbox, file))?;
+            reducers.register_for_replay(Arc::new(plugin));
         }
         Ok(reducers)
     }
@@ -61,26 +73,21 @@ pub(crate) fn at(
     }
     let position = store.position(lane)?.context("the document is gone")?;
     let document_type = &position.document_type;
-    let reducer = reducers.get(document_type).with_context(|| {
+    anyhow::ensure!(reducers.knows(document_type), {
         let from = stored.map_or(0, |head| head.revision);
         format!(
             "the state at revision {revision} is not stored: give the plugin for `{document_type}` with --plugin FILE, \
              to apply the operations from {from} on again{}",
             if from > 0 { format!("; what is stored next to it is --revision {from}") } else { String::new() }
         )
-    })?;
-    replay(store, &*reducer, lane, revision)
+    });
+    replay(store, reducers, lane, revision)
 }
 
 /// The same by applying operations again since the nearest snapshot.
-fn replay(
-    store: &dyn OperationStore,
-    reducer: &dyn Reducer,
-    lane: &LaneKey,
-    revision: u64,
-) -> anyhow::Result<Arc<Head>> {
+fn replay(store: &dyn OperationStore, reducers: &Reducers, lane: &LaneKey, revision: u64) -> anyhow::Result<Arc<Head>> {
     let (interrupt, limits) = (Arc::new(AtomicBool::new(false)), Limits::default());
     let mut call = Call::new(lane, Instant::now() + REPLAY_MAX, &interrupt, &limits);
-    let head = head_at(store, reducer, lane, revision, &mut call)?;
+    let head = head_at(store, reducers, lane, revision, &mut call)?;
     Ok(Arc::new(head.context("the document is gone")?))
 }

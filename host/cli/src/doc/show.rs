@@ -27,8 +27,8 @@ Examples:
   reductor doc show --data ./data --plugin counter.wasm c1
   reductor doc show --data ./data --plugin counter.wasm c1 --revision 12 --json
 
-Operations since the nearest stored state are applied again with the plugin, and each must come to
-the hash that the log has.";
+Operations since the nearest stored state are applied again by the revision of the plugin that made
+them, and each must come to the hash that the log has.";
 
 pub(super) fn show(args: &Args, worker: CompileWorker) -> anyhow::Result<()> {
     let store = args.document.data.open()?;

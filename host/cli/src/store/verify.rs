@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use reductor_host::{
-    Call, CompileWorker, DiskStore, DocumentType, LaneKey, Limits, LiveDocument, OperationStore as _, Reducer,
-    Reducers, Scope, StoreProblem, StoredOperation, state_hash,
+    Call, CompileWorker, DiskStore, DocumentType, LaneKey, Limits, OperationStore as _, Reducers, StoreProblem,
+    replay_all,
 };
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ Example:
   reductor store verify --data ./data --plugin counter.wasm --plugin todo.wasm
 
 Documents of models without a plugin are not applied again; everything else of them is checked.
+Operations are applied again by the revision of the plugin that made them: give earlier ones with
+--replay-plugin, or theirs are left out.
 The exit code is 1 if anything is wrong.")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -52,6 +54,9 @@ struct Report {
     replayed: u64,
     /// Branches that were not replayed, by model.
     not_replayed: BTreeMap<DocumentType, u64>,
+    /// Operations that were not replayed because the revision that made them is missing, by that.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_replayed_operations: BTreeMap<String, u64>,
     problem_count: u64,
     problems: Vec<Problem>,
 }
@@ -108,26 +113,21 @@ impl Report {
         Ok(())
     }
 
+    /// Applies the operations of a branch again, each with the revision that made it.
     fn replay(&mut self, store: &DiskStore, reducers: &Reducers, lane: &LaneKey) -> anyhow::Result<()> {
         let Some(position) = store.position(lane)? else { anyhow::bail!("it is listed, and is not there") };
-        let Some(reducer) = reducers.get(&position.document_type) else {
+        if !reducers.knows(&position.document_type) {
             *self.not_replayed.entry(position.document_type).or_default() += 1;
             return Ok(());
-        };
+        }
         let (interrupt, limits) = (Arc::new(AtomicBool::new(false)), Limits::default());
         let mut call = Call::new(lane, Instant::now() + REPLAY_MAX, &interrupt, &limits);
-        let mut live = load(&*reducer, &mut call)?;
-        let mut next = 0;
-        while next < position.revision {
-            let operations = store.operations(lane, next, PAGE)?;
-            anyhow::ensure!(!operations.is_empty(), "operation {next} is missing");
-            for stored in &operations {
-                step(&mut *live, stored, &mut call)?;
-                self.replayed += 1;
-            }
-            next += operations.len() as u64;
+        let (found, outcome) = replay_all(store, reducers, lane, &mut call);
+        self.replayed += found.replayed;
+        for (plugin, operations) in found.skipped {
+            *self.not_replayed_operations.entry(format!("{plugin} ({})", plugin.digest)).or_default() += operations;
         }
-        Ok(())
+        Ok(outcome?)
     }
 
     fn add(&mut self, place: String, problem: String) {
@@ -141,6 +141,9 @@ impl Report {
         for (document_type, branches) in &self.not_replayed {
             eprintln!("{branches} branches of `{document_type}` were not replayed: give its plugin with --plugin");
         }
+        for (revision, operations) in &self.not_replayed_operations {
+            eprintln!("{operations} operations of {revision} were not replayed: give it with --replay-plugin");
+        }
         if json {
             return output::line(self);
         }
@@ -153,30 +156,4 @@ impl Report {
              {jobs} jobs: {problem_count} problems"
         ))
     }
-}
-
-fn load(reducer: &dyn Reducer, call: &mut Call<'_>) -> anyhow::Result<Box<dyn LiveDocument>> {
-    reducer.load(&[], call).map_err(|error| anyhow::anyhow!("it could not be created: {error}"))
-}
-
-/// Applies an operation again, and compares the state with the hash that the log has.
-fn step(live: &mut dyn LiveDocument, stored: &StoredOperation, call: &mut Call<'_>) -> anyhow::Result<()> {
-    let StoredOperation { operation, sequence, plugin } = stored;
-    if operation.action.scope.as_str() == Scope::DOCUMENT {
-        // The host's own; no reducer applied it.
-        return Ok(());
-    }
-    let applied = live.apply(&operation.action, call);
-    // What it dispatched, it dispatched when it was applied first.
-    drop(call.outbox.take());
-    let state = applied.map_err(|error| {
-        anyhow::anyhow!("operation {sequence}, which {plugin} made, could not be applied again: {error}")
-    })?;
-    let hash = state_hash(&state.json);
-    anyhow::ensure!(
-        hash == operation.hash,
-        "operation {sequence}, which {plugin} made, came to a state that hashes to {hash}, not to {}",
-        operation.hash
-    );
-    Ok(())
 }

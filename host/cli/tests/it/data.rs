@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use crate::support::{Ran, cache_home, reductor, reductor_fed};
 
 /// A data directory of one test.
-struct Data {
+pub(crate) struct Data {
     scratch: TempDir,
 }
 
 impl Data {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self { scratch: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))? })
     }
 
@@ -31,21 +31,32 @@ impl Data {
     }
 
     /// Runs jobs, each a line.
-    fn run(&self, plugin: &str, jobs: &[String]) -> Result<Ran> {
+    pub(crate) fn run(&self, plugin: &str, jobs: &[String]) -> Result<Ran> {
+        self.run_with(plugin, &[], jobs)
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn run_with(&self, plugin: &str, arguments: &[&str], jobs: &[String]) -> Result<Ran> {
         let data = self.dir();
-        reductor_fed(["run", "--plugin", plugin, "--data", &data, "-"], &jobs.join("\n"))
+        let run = ["run", "--plugin", plugin, "--data", &data, "-"];
+        reductor_fed([&run[..], arguments].concat(), &jobs.join("\n"))
     }
 
     /// Calls a command with the directory.
-    fn call(&self, arguments: &[&str]) -> Result<Ran> {
+    pub(crate) fn call(&self, arguments: &[&str]) -> Result<Ran> {
         let data = self.dir();
         reductor([arguments, &["--data", &data]].concat())
     }
 
     /// A host that runs until its standard input ends or it is killed.
     fn start(&self) -> Result<Running> {
+        self.start_with(COUNTER)
+    }
+
+    /// The same with this plugin.
+    pub(crate) fn start_with(&self, plugin: &str) -> Result<Running> {
         let child = Command::new(env!("CARGO_BIN_EXE_reductor"))
-            .args(["run", "--plugin", COUNTER, "--data", &self.dir(), "-"])
+            .args(["run", "--plugin", plugin, "--data", &self.dir(), "-"])
             .env_remove("REDUCTOR_LOG")
             .env("XDG_CACHE_HOME", cache_home())
             .stdin(Stdio::piped())
@@ -57,11 +68,18 @@ impl Data {
 }
 
 /// A host of its own process.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
+    /// Ends it as nothing else would.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
     /// Hands in a job and waits for its result.
-    fn run(&mut self, job: &str) -> Result<Value> {
+    pub(crate) fn run(&mut self, job: &str) -> Result<Value> {
         writeln!(self.0.stdin.as_mut().context("standard input is piped")?, "{job}")?;
         let mut line = String::new();
         // One byte at a time: what comes later belongs to the next job.

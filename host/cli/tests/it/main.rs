@@ -4,6 +4,7 @@ mod audit;
 mod build;
 mod data;
 mod plugin_check;
+mod revision;
 mod run;
 mod support;
 
