@@ -21,6 +21,9 @@ const GUESTS: [&str; 5] = [
 ];
 /// It is built a second time, so that its backtraces name files and lines.
 const WITH_LINES: &str = "guests/unruly";
+/// It has several revisions: the features of each, and the end of its variable.
+const REVISED: &str = "guests/stock";
+const REVISIONS: [(&str, &str); 3] = [("", ""), ("owner", "_WITH_OWNER"), ("version-2", "_VERSION_2")];
 const INSTALL: &str = "REDUCTOR_INSTALL_TOOLCHAIN";
 
 fn main() {
@@ -64,8 +67,28 @@ fn build_guests() -> Result<(), BuildError> {
     let options = BuildOptions::new().install(policy).debug_info(DebugInfo::LineTables).target_dir(folder);
     let with_lines = build_all(&[Path::new(&here).join(WITH_LINES)], &options)?;
     with_lines.iter().for_each(|component| announce(component, "_WITH_LINES"));
+    build_revisions(Path::new(&here), policy)?;
     if let Some(component) = components.first() {
         println!("cargo::warning=guests were compiled with {}", component.toolchain);
+    }
+    Ok(())
+}
+
+/// Builds each revision of a guest. They have one path, so each is put aside before the next.
+fn build_revisions(here: &Path, policy: InstallPolicy) -> Result<(), BuildError> {
+    let out = std::env::var_os("OUT_DIR").expect("cargo runs build scripts with it");
+    for (features, suffix) in REVISIONS {
+        let options = BuildOptions::new().install(policy).cargo_arg(format!("--features={features}"));
+        for mut component in build_all(&[here.join(REVISED)], &options)? {
+            let aside = Path::new(&out).join(format!("{}{suffix}.wasm", component.package));
+            let bytes = std::fs::read(&component.path).expect("it was just written");
+            // One that is as it was keeps its time, so that nothing is built again because of that.
+            if std::fs::read(&aside).ok().as_ref() != Some(&bytes) {
+                std::fs::write(&aside, bytes).expect("cargo's folder can be written");
+            }
+            component.path = aside;
+            announce(&component, suffix);
+        }
     }
     Ok(())
 }

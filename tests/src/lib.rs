@@ -19,6 +19,12 @@ pub const TODO_LIST_JS: Result<&str, &str> =
     };
 /// `test/ambient`, which calls every function of WASI that there is.
 pub const AMBIENT: &str = env!("GUEST_AMBIENT");
+/// `test/stock`, version 1: its state is `{"count":0}`.
+pub const STOCK: &str = env!("GUEST_STOCK");
+/// The same version with a field more, which has a default: `{"count":0,"owner":""}`.
+pub const STOCK_WITH_OWNER: &str = env!("GUEST_STOCK_WITH_OWNER");
+/// Its version 2, which upgrades version 1: `{"units":0}`.
+pub const STOCK_VERSION_2: &str = env!("GUEST_STOCK_VERSION_2");
 /// `test/unruly`, which fails in every way that a test needs.
 pub const UNRULY: &str = env!("GUEST_UNRULY");
 /// [`UNRULY`] with line tables.

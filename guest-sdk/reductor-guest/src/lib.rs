@@ -237,12 +237,24 @@
 //! A new action, or a new field with `#[serde(default)]`, needs nothing. Any other change of
 //! the state's shape needs a higher [`Reducer::VERSION`] and a [`Reducer::upgrade`] that
 //! reads the old one; [`from_older_state`](testing::Document::from_older_state) tests it.
+//! An action that computes something else from now on needs neither: the past stays as it was.
+//!
+//! A document moves to the new component at its next job, from the state in which the old one left
+//! it, and `upgrade` is called if `VERSION` differs. Keep in `upgrade` what reads every version
+//! that documents may still be of: one that nobody touches stays as it is for years. A component
+//! of a lower version than a document's state is refused (`older-version`).
+//!
+//! The operations of the past are applied again only by the component that made them, so keep
+//! every component that ever ran. A host that was stopped in an orderly way needs it no more, since
+//! it has written the state of every document down; after a crash, give the old component with
+//! `--replay-plugin` or its jobs fail with `revision-missing`.
 //!
 //! Beware of `#[serde(default)]` on a field that was renamed: it reads old states without
 //! complaint, finds nothing under the new name, and the data is gone with the next action.
 //! To rename a field, raise `VERSION` and write an `upgrade`.
 //!
-//! [`scopes!`] gives parts of the state a history of their own.
+//! [`scopes!`] gives parts of the state a history of their own. A higher version may add scopes; one
+//! that documents have does not go away.
 
 #![expect(clippy::test_attr_in_doctest, reason = "the tutorial shows where tests go; hidden lines run the same")]
 

@@ -36,7 +36,8 @@ pub trait Reducer: Default + Serialize + DeserializeOwned + 'static {
     /// loaded again as it was before, so there is nothing to undo.
     fn apply(&mut self, action: Self::Action, ctx: &mut Context<'_>) -> Result<(), Rejection>;
 
-    /// Reads a snapshot that an earlier version of this model wrote. Refuses by default.
+    /// Reads a snapshot that an earlier version of this model wrote: any version whose documents
+    /// there may still be. Refuses by default.
     ///
     /// [`Document::from_older_state`](crate::testing::Document::from_older_state) tests it.
     ///

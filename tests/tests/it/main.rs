@@ -18,6 +18,7 @@ mod javascript;
 mod order;
 mod purity;
 mod retry;
+mod revision;
 mod security;
 mod shapes;
 mod stop;

@@ -140,6 +140,12 @@ impl Setup {
         self
     }
 
+    /// This reducer, and no other guest.
+    pub(crate) fn only(mut self, reducer: Arc<dyn Reducer>) -> Self {
+        self.reducers = vec![reducer];
+        self
+    }
+
     pub(crate) fn workers(mut self, count: usize) -> Self {
         self.config.manager.max_concurrency = Some(count);
         self
@@ -177,15 +183,16 @@ impl Setup {
         }
         let (store, bus) = (Arc::new(MemoryStore::new()), EventBus::new(EVENTS_MAX));
         let events = bus.subscribe();
-        let manager = JobExecutorManager::new(self.config, reducers, store.clone(), bus);
+        let manager = JobExecutorManager::new(self.config, reducers.clone(), store.clone(), bus);
         manager.start(None)?;
-        Ok(Host { manager: Some(manager), store, events, seen: Vec::new() })
+        Ok(Host { manager: Some(manager), reducers, store, events, seen: Vec::new() })
     }
 }
 
 /// A host that runs.
 pub(crate) struct Host {
     manager: Option<JobExecutorManager>,
+    reducers: Arc<Reducers>,
     store: Arc<MemoryStore>,
     events: Subscription,
     seen: Vec<Arc<Event>>,
@@ -206,6 +213,11 @@ impl Host {
 
     fn manager(&self) -> &JobExecutorManager {
         self.manager.as_ref().expect("the test has not stopped it")
+    }
+
+    /// Lets another revision of a model serve it.
+    pub(crate) fn register(&self, reducer: Arc<dyn Reducer>) {
+        self.reducers.register(reducer);
     }
 
     /// Hands in a job.
