@@ -73,12 +73,16 @@ impl Attempt<'_> {
     /// The call's deadline is the job's. To bring the document to life has a time of its own: how long
     /// that takes depends on the document's history, and not on the job.
     pub(crate) fn run(&self, slot: &mut Option<Resident>, call: &mut Call<'_>) -> Result<Applied, AttemptError> {
-        let began = Instant::now();
-        let mut loading = Call::new(call.lane, began + self.load_time, call.interrupt, call.limits);
-        let enlivened = self.enliven(slot, &mut loading);
-        call.fuel_consumed += loading.fuel_consumed;
-        let resident = enlivened?;
-        call.deadline += began.elapsed();
+        let stands = |resident: &Resident| !resident.ahead && Arc::ptr_eq(&resident.reducer, &self.reducer);
+        if !slot.as_ref().is_some_and(stands) {
+            let began = Instant::now();
+            let mut loading = Call::new(call.lane, began + self.load_time, call.interrupt, call.limits);
+            let enlivened = self.enliven(slot.take(), &mut loading);
+            call.fuel_consumed += loading.fuel_consumed;
+            *slot = Some(enlivened?);
+            call.deadline += began.elapsed();
+        }
+        let resident = slot.as_mut().expect("it stands where the log does");
         let result = self.apply_all(resident, call);
         // After anything else the instance is dead, or the log is not where this head says.
         let keeps = match &result {
@@ -162,31 +166,23 @@ impl Attempt<'_> {
         Ok(Applied { operations, append, dispatched, revision: resident.head.revision })
     }
 
-    /// Gives the lane a live document that stands where the log does, on the revision that serves
-    /// its model.
-    fn enliven<'s>(
-        &self,
-        slot: &'s mut Option<Resident>,
-        call: &mut Call<'_>,
-    ) -> Result<&'s mut Resident, AttemptError> {
-        let failed = |error| AttemptError::Apply { action: None, error };
-        let resident = match slot.take() {
+    /// Makes a live document that stands where the log does, on the revision that serves its model.
+    fn enliven(&self, before: Option<Resident>, call: &mut Call<'_>) -> Result<Resident, AttemptError> {
+        match before {
             Some(mut resident) if Arc::ptr_eq(&resident.reducer, &self.reducer) => {
-                if resident.ahead {
-                    let snapshot = if resident.head.revision == 0 { Vec::new() } else { resident.head.snapshot() };
-                    resident.live.reload(&snapshot, call).map_err(failed)?;
-                    resident.ahead = false;
-                }
-                resident
+                let snapshot = if resident.head.revision == 0 { Vec::new() } else { resident.head.snapshot() };
+                let reloaded = resident.live.reload(&snapshot, call);
+                reloaded.map_err(|error| AttemptError::Apply { action: None, error })?;
+                resident.ahead = false;
+                Ok(resident)
             }
             Some(resident) if resident.head.revision > 0 => {
                 let loaded_from = resident.loaded_from;
                 // Its instance goes first: there may be no room for two.
-                self.move_here(resident.into_head_at_rest(), loaded_from, call)?
+                self.move_here(resident.into_head_at_rest(), loaded_from, call)
             }
-            _ => self.load(call)?,
-        };
-        Ok(slot.insert(resident))
+            _ => self.load(call),
+        }
     }
 
     /// Brings a document from where its branch stands to this attempt's revision of the model. Where

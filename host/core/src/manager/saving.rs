@@ -43,7 +43,10 @@ impl Shared {
             whole = whole && saving.save(lane, head);
         }
         if !(whole && saving.save_all(lanes) && saving.write()) {
-            tracing::warn!("not every document has a snapshot: the stop was to take no longer");
+            tracing::warn!(
+                "not every document has a snapshot: the stop took as long as it may, was interrupted, or the store has \
+                 stopped; they need the plugins that made their last operations"
+            );
         }
     }
 }
