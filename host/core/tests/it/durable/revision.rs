@@ -653,3 +653,97 @@ fn a_replay_that_took_long_leaves_a_snapshot() {
     process.wait_until_idle();
     assert!(snapshots(&quick).is_empty());
 }
+
+/// What the documents of [`Number`]s should hold, computed without a log.
+#[derive(Clone)]
+struct Expected {
+    scopes: BTreeMap<&'static str, BTreeMap<&'static str, i64>>,
+    made_by: Option<(u32, &'static str)>,
+}
+
+impl Expected {
+    /// An operation of a revision. It is the first to count that is not the last one's.
+    fn apply(&mut self, number: &Number, scope: &'static str, by: i64) {
+        let before = self.made_by.replace((number.version, number.digest));
+        let upgrades = before.is_some_and(|(version, _)| version < number.version);
+        for state in self.scopes.values_mut() {
+            if upgrades {
+                *state.get_mut("sum").expect("it has one") *= number.upgrade.expect("it upgrades");
+            }
+            if let Some((field, value)) = number.default {
+                state.entry(field).or_insert(value);
+            }
+        }
+        *self.scopes.get_mut(scope).expect("it has the scope").get_mut("sum").expect("it has one") +=
+            by * number.factor;
+    }
+
+    fn text(&self) -> Vec<String> {
+        self.scopes.values().map(|state| serde_json::to_string(state).expect("a map of numbers")).collect()
+    }
+}
+
+/// Whatever happens, and in whichever order: what a document holds depends on its operations and on
+/// who made them alone, and replaying all of them comes to the same.
+#[test]
+fn a_document_holds_what_its_operations_and_their_revisions_say_whatever_happens_in_between() {
+    const SCOPES: &[&str] = &["global", "local"];
+    let base = Number { scopes: SCOPES, ..Number::new("a") };
+    let revisions = [
+        base.clone(),
+        Number { digest: "b", factor: 3, ..base.clone() },
+        Number { digest: "c", default: Some(("owner", 1)), ..base.clone() },
+        Number { digest: "d", default: Some(("owner", 2)), version: 2, upgrade: Some(10), ..base.clone() },
+        Number { digest: "e", factor: 5, version: 2, upgrade: Some(7), ..base.clone() },
+        Number { digest: "f", default: Some(("place", 4)), version: 3, upgrade: Some(2), ..base.clone() },
+    ];
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let machine = Machine::new();
+        let evicting = |config: &mut reductor_core::ExecutorConfig| config.residents.documents_max = seed as usize % 2;
+        let mut serving = &revisions[0];
+        machine.reducers.register(serving.reducer());
+        let mut process = machine.boot_with(evicting);
+        let start = SCOPES.iter().map(|scope| (*scope, BTreeMap::from([("sum", 0)]))).collect();
+        let mut expected = Expected { scopes: start, made_by: None };
+        for step in 0..40_i64 {
+            match random.u32(..10) {
+                0 => {
+                    process.crash(Fate::Lost);
+                    process = machine.boot_with(evicting);
+                }
+                1 => {
+                    process.manager().stop_blocking(Stop::Graceful);
+                    drop(process);
+                    process = machine.boot_with(evicting);
+                }
+                2 | 3 => {
+                    let least = expected.made_by.map_or(1, |(version, _)| version);
+                    let usable: Vec<_> = revisions.iter().filter(|it| it.version >= least).collect();
+                    serving = usable[random.usize(..usable.len())];
+                    machine.reducers.register(serving.reducer());
+                }
+                4 if expected.made_by.is_some() => {
+                    let refused = json!({ "id": format!("r{step}"), "type": "REFUSE" });
+                    assert!(!process.run(&job(&[refused])).success);
+                }
+                _ => {
+                    let scope = SCOPES[random.usize(..2)];
+                    process.succeed(&job(&[with(plus(step), "scope", json!(scope))]));
+                    expected.apply(serving, scope, step);
+                }
+            }
+            if expected.made_by.is_some() {
+                let head = process.manager().head(&lane("d")).expect("readable").expect("it exists");
+                let states = head.snapshot();
+                let found: Vec<_> = states.iter().map(|state| String::from_utf8_lossy(&state.json)).collect();
+                assert_eq!(found, expected.text(), "seed {seed}, step {step}");
+            }
+        }
+        let (lane, interrupt, limits) = (lane("d"), Arc::default(), reductor_core::Limits::default());
+        let mut call = Call::new(&lane, Instant::now() + crate::executor::host::BOUND, &interrupt, &limits);
+        let (found, outcome) = replay_all(&*machine.disk.mount(), &machine.reducers, &lane, &mut call);
+        outcome.expect("a right history");
+        assert_eq!((found.replayed, found.skipped), (machine.disk.operations(&lane).len() as u64, Vec::new()));
+    }
+}
