@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::committer::{self, Committer, Item, Then};
 use super::shared::{Run, Shared};
-use crate::history::Replay;
+use crate::history::{HistoryError, Replay};
 use crate::ids::LaneKey;
 use crate::reducer::Call;
 use crate::store::{Entry, Head};
@@ -26,6 +26,8 @@ struct Saving<'a> {
     until: Instant,
     batch: Vec<Item>,
     bytes: usize,
+    /// Documents whose history could not be followed, and why not that of the first.
+    unreadable: Option<(usize, HistoryError)>,
 }
 
 impl Shared {
@@ -35,14 +37,18 @@ impl Shared {
     pub(super) fn save_documents(&self, run: &Run) {
         let Some(committer) = &self.committer else { return };
         let until = Instant::now() + SAVING_TIME_MAX;
-        let mut saving = Saving { shared: self, committer, run, until, batch: Vec::new(), bytes: 0 };
+        let mut saving = Saving { shared: self, committer, run, until, batch: Vec::new(), bytes: 0, unreadable: None };
         let mut lanes = self.log.take_unsaved_lanes();
         let mut whole = true;
         for (lane, head) in self.residents.take_unsaved() {
             lanes.remove(&lane);
             whole = whole && saving.save(lane, head);
         }
-        if !(whole && saving.save_all(lanes) && saving.write()) {
+        let whole = whole && saving.save_all(lanes) && saving.write();
+        if let Some((count, first)) = saving.unreadable {
+            tracing::warn!("{count} documents have no new snapshot: {first}");
+        }
+        if !whole {
             tracing::warn!(
                 "not every document has a snapshot: the stop took as long as it may, was interrupted, or the store has \
                  stopped; they need the plugins that made their last operations"
@@ -55,18 +61,22 @@ impl Saving<'_> {
     /// Replays documents that are not in memory, and saves where they stand.
     fn save_all(&mut self, lanes: HashSet<LaneKey>) -> bool {
         lanes.into_iter().all(|lane| match self.find(&lane) {
-            Some(head) => self.save(lane, head),
-            None => self.may_go_on(),
+            Ok(Some(head)) => self.save(lane, head),
+            Ok(None) => self.may_go_on(),
+            Err(error) => {
+                self.unreadable.get_or_insert((0, error)).0 += 1;
+                self.may_go_on()
+            }
         })
     }
 
     /// Where a document stands, if it has operations since its last snapshot.
-    fn find(&self, lane: &LaneKey) -> Option<Head> {
+    fn find(&self, lane: &LaneKey) -> Result<Option<Head>, HistoryError> {
         let store = &**self.shared.log.store();
-        let position = store.position(lane).ok()??;
-        let from = store.snapshot(lane, position.revision).ok()?;
+        let Some(position) = store.position(lane)? else { return Ok(None) };
+        let from = store.snapshot(lane, position.revision)?;
         if from.as_ref().is_some_and(|from| from.revision == position.revision) {
-            return None;
+            return Ok(None);
         }
         let (interrupt, limits) = (&self.run.interrupt, &self.shared.config.limits);
         let mut call = Call::new(lane, self.until, interrupt, limits);
@@ -78,10 +88,9 @@ impl Saving<'_> {
         };
         let serving = self.shared.reducers.get(&position.document_type);
         let mut replay = Replay::new(store, &self.shared.reducers, serving, lane, &room, None);
-        replay.begin(from).ok()?;
-        let replayed = replay.up_to(position.revision, &position, &mut call);
-        replayed.inspect_err(|error| tracing::warn!("no snapshot was taken: {error}")).ok()?;
-        Some(replay.end().head)
+        replay.begin(from)?;
+        replay.up_to(position.revision, &position, &mut call)?;
+        Ok(Some(replay.end().head))
     }
 
     /// Says whether there is time for more.
