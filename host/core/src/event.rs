@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use tokio::sync::broadcast;
 
+use crate::blocking::block_on;
 use crate::failure::JobError;
 use crate::ids::{Branch, DocumentId, JobId, Scope};
 use crate::job::{Job, JobExecutorManagerConfig, JobResult};
@@ -226,9 +227,9 @@ impl Subscription {
         Self::received(self.0.recv().await)
     }
 
-    /// The same for threads without an async runtime.
+    /// The same for threads without an async runtime. On a thread of one it blocks that thread.
     pub fn recv_blocking(&mut self) -> Option<Received> {
-        Self::received(self.0.blocking_recv())
+        Self::received(block_on(self.0.recv()))
     }
 
     /// The next event if there is one already.

@@ -54,6 +54,7 @@
 mod action;
 mod attempt;
 mod audit;
+mod blocking;
 mod dispatch;
 mod divergence;
 mod event;
@@ -134,3 +135,5 @@ pub use store::{
 pub use submission::{Accepted, ActionDraft, Refusal, Submission};
 pub use text::is_invisible;
 pub use time::{Clock, NotATimestamp, Span, Timestamp, TimestampText};
+/// Ends a wait; [`Ticket::wait_unless`] and [`JobExecutorManager::execute`] take one.
+pub use tokio_util::sync::CancellationToken;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::journey::{End, journaled};
+use crate::blocking::block_on;
 use crate::records::{Acceptance, Record};
 use crate::store::{Entry, StoreError};
 
@@ -387,7 +388,7 @@ impl Committer {
 
 /// Blocks until an entry is durable.
 pub(super) fn wait(written: Written) -> Result<(), StoreError> {
-    pollster::block_on(written).expect("the committer tells everybody")
+    block_on(written).expect("the committer tells everybody")
 }
 
 /// Bytes of the states that an entry carries.

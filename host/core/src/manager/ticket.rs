@@ -6,17 +6,23 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::committer::{self, Committer, Written};
+use crate::blocking::block_on;
 use crate::ids::JobId;
 use crate::job::JobResult;
 use crate::records::Record;
 use crate::submission::Refusal;
 
 /// A place to wait for the result of one job. Dropping it does not cancel the job.
+///
+/// The blocking waits may be called on any thread, those of an async runtime included, which they
+/// block like any other.
 #[derive(Debug)]
 pub struct Ticket {
     /// The job.
     pub job_id: JobId,
     done: oneshot::Receiver<Arc<JobResult>>,
+    /// What came through `done`, which gives it once.
+    result: Option<Arc<JobResult>>,
 }
 
 /// A job on its way into the queue.
@@ -80,11 +86,25 @@ impl Submitted {
     /// # Errors
     ///
     /// As [`Submitted::accepted`].
-    pub fn accepted_blocking(self) -> Result<Ticket, Refusal> {
-        if let Some(written) = self.acceptance.request() {
-            committer::wait(written)?;
-        }
+    pub fn accepted_blocking(mut self) -> Result<Ticket, Refusal> {
+        self.wait_until_accepted_blocking()?;
         Ok(self.ticket)
+    }
+
+    /// The same, which leaves the place to wait for the result. A job that could not be written
+    /// down has a result too, which says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Submitted::accepted`], the first time that it is called.
+    pub fn wait_until_accepted_blocking(&mut self) -> Result<(), Refusal> {
+        let acceptance = std::mem::replace(&mut self.acceptance, JobAcceptance::Done);
+        Ok(acceptance.request().map_or(Ok(()), committer::wait)?)
+    }
+
+    /// The result of the job, if it is there already.
+    pub fn try_wait(&mut self) -> Option<Arc<JobResult>> {
+        self.ticket.try_wait()
     }
 
     /// Waits for the result of the job, which comes after its acceptance.
@@ -98,7 +118,11 @@ impl Submitted {
     }
 
     /// Waits for the result as [`Ticket::wait_unless`] does.
-    pub(super) async fn wait_unless(self, signal: &CancellationToken) -> Result<Arc<JobResult>, WaitCancelled> {
+    ///
+    /// # Errors
+    ///
+    /// [`WaitCancelled`].
+    pub async fn wait_unless(self, signal: &CancellationToken) -> Result<Arc<JobResult>, WaitCancelled> {
         self.ticket.wait_unless(signal).await
     }
 }
@@ -122,17 +146,20 @@ pub enum ExecuteError {
 
 impl Ticket {
     pub(super) fn of(record: &Record) -> Self {
-        Self { job_id: record.job_id().clone(), done: record.watch() }
+        Self { job_id: record.job_id().clone(), done: record.watch(), result: None }
     }
 
     /// Waits for the result.
     pub async fn wait(self) -> Arc<JobResult> {
-        self.done.await.expect("every accepted job gets a result")
+        match self.result {
+            Some(result) => result,
+            None => self.done.await.expect("every accepted job gets a result"),
+        }
     }
 
     /// The same for threads without an async runtime.
     pub fn wait_blocking(self) -> Arc<JobResult> {
-        self.done.blocking_recv().expect("every accepted job gets a result")
+        block_on(self.wait())
     }
 
     /// Waits for the result, but no longer than until `signal` is cancelled.
@@ -145,8 +172,12 @@ impl Ticket {
         signal.run_until_cancelled(self.wait()).await.ok_or(WaitCancelled(job_id))
     }
 
-    /// The result, if it is there already.
+    /// The result, if it is there already. Asking changes nothing: the same result comes again,
+    /// here and from the other waits.
     pub fn try_wait(&mut self) -> Option<Arc<JobResult>> {
-        self.done.try_recv().ok()
+        if self.result.is_none() {
+            self.result = self.done.try_recv().ok();
+        }
+        self.result.clone()
     }
 }

@@ -250,3 +250,16 @@ fn a_job_made_elsewhere_cannot_have_the_id_of_one_on_the_disk() {
     assert!(within(process.manager().execute(other, None, None)).expect("a new id").success);
     assert_eq!(machine.actions("d"), ["a", "other"]);
 }
+
+#[test]
+fn one_task_of_a_runtime_may_enqueue_any_number_of_jobs() {
+    /// More than tokio lets a task receive before it gives its thread back.
+    const JOBS: usize = 300;
+    let machine = Machine::new();
+    let process = machine.boot();
+    within(async {
+        for number in 0..JOBS {
+            process.manager().enqueue(read(&job("d", &[add(&number.to_string())]))).expect("it is accepted");
+        }
+    });
+}

@@ -213,3 +213,31 @@ fn held_action(host: &Host) -> Arc<[Arc<Action>]> {
     (action.id, action.input) = ("h".into(), Json::from_value(&"h".into()));
     Arc::new([action.into()])
 }
+
+#[test]
+fn a_result_that_was_looked_at_can_be_waited_for() {
+    let host = Host::start();
+    let ended = host.succeed(&job("d", &[add("a")]));
+    let watcher = || {
+        let mut watcher = host.watch(&ended.job.id).expect("it is known");
+        assert_eq!([watcher.try_wait(), watcher.try_wait()], [Some(ended.clone()), Some(ended.clone())]);
+        watcher
+    };
+    assert_eq!(watcher().wait_blocking(), ended);
+    assert_eq!(within(watcher().wait()), ended);
+    assert_eq!(within(async { watcher().wait_unless(&CancellationToken::new()).await }), Ok(ended.clone()));
+}
+
+#[test]
+fn blocking_waits_block_a_thread_of_a_runtime_and_nothing_else() {
+    /// More than tokio lets a task receive before it gives its thread back.
+    const JOBS: usize = 1_000;
+    let host = Host::start();
+    let mut events = host.manager().events().subscribe();
+    within(async {
+        for number in 0..JOBS {
+            assert!(host.accept(&job("d", &[add(&number.to_string())])).wait_blocking().success);
+            assert!(events.recv_blocking().is_some());
+        }
+    });
+}
