@@ -51,7 +51,8 @@ use crate::{Level, Reducer, Rejection, Signer, Snapshot, SnapshotError};
 /// - changes a scope other than the action's,
 /// - has a state that does not survive being encoded and decoded,
 /// - dispatches what a host does not take: to a scope that the model does not have, to the
-///   scope `document`, without an action type, or more than 64 actions in one.
+///   scope `document`, to a document without an id, without an action type, or more than 64
+///   actions in one.
 ///
 /// Dispatches are recorded and not executed: see [`dispatched`](Self::dispatched).
 pub struct Document<R> {

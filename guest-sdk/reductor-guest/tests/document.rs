@@ -243,6 +243,16 @@ fn a_host_takes_no_dispatch_without_a_proper_type() {
 }
 
 #[test]
+fn a_host_takes_no_dispatch_to_a_document_without_a_proper_id() {
+    let problem = |document: &str| dispatch_problem(json!({"document": document}), 1);
+    assert_eq!(problem("d2"), None);
+    for (document, what) in [("", "must not be empty"), ("a\u{7}b", "must not contain control characters")] {
+        let expected = format!("DISPATCH_AS dispatched an action whose document id {what}: a host fails its job");
+        assert_eq!(problem(document).as_deref(), Some(expected.as_str()));
+    }
+}
+
+#[test]
 fn a_host_takes_no_dispatch_with_a_huge_input() {
     let problem = |bytes: usize| dispatch_problem(json!({"input": "x".repeat(bytes - 2)}), 1);
     assert_eq!(problem(1 << 20), None);

@@ -6,7 +6,7 @@ use crate::{Level, Reducer};
 
 /// The bounds of a host that nobody configured otherwise.
 const DISPATCHES_PER_ACTION_MAX: usize = 64;
-const ACTION_TYPE_BYTES_MAX: usize = 512;
+const NAME_BYTES_MAX: usize = 512;
 const INPUT_BYTES_MAX: usize = 1 << 20;
 
 /// An action that the reducer has dispatched.
@@ -70,14 +70,17 @@ impl Requests {
 
 fn not_allowed<R: Reducer>(request: &DispatchRequest) -> Option<String> {
     let DispatchRequest { document_id, action_type, scope, input } = request;
-    if let Some(problem) = name_problem(action_type) {
-        return Some(format!("dispatched an action whose type {problem}"));
-    }
     if input.len() > INPUT_BYTES_MAX {
         let bytes = input.len();
-        return Some(format!(
-            "dispatched `{action_type}` with an input of {bytes} bytes; {INPUT_BYTES_MAX} are allowed"
-        ));
+        let named =
+            if name_problem(action_type).is_none() { format!("`{action_type}`") } else { "an action".to_owned() };
+        return Some(format!("dispatched {named} with an input of {bytes} bytes; {INPUT_BYTES_MAX} are allowed"));
+    }
+    let names = [("type", Some(action_type)), ("scope", Some(scope)), ("document id", document_id.as_ref())];
+    for (what, name) in names {
+        if let Some(problem) = name.and_then(|name| name_problem(name)) {
+            return Some(format!("dispatched an action whose {what} {problem}"));
+        }
     }
     let to_scope = || format!("dispatched `{action_type}` to scope `{scope}`, which");
     if scope == "document" {
@@ -91,8 +94,8 @@ fn not_allowed<R: Reducer>(request: &DispatchRequest) -> Option<String> {
 fn name_problem(name: &str) -> Option<String> {
     if name.is_empty() {
         Some("must not be empty".to_owned())
-    } else if name.len() > ACTION_TYPE_BYTES_MAX {
-        Some(format!("has {} bytes; {ACTION_TYPE_BYTES_MAX} are allowed", name.len()))
+    } else if name.len() > NAME_BYTES_MAX {
+        Some(format!("has {} bytes; {NAME_BYTES_MAX} are allowed", name.len()))
     } else if name.chars().any(char::is_control) {
         Some("must not contain control characters".to_owned())
     } else {
