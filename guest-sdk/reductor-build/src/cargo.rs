@@ -67,7 +67,7 @@ fn command(cargo: &Cargo, guests: &[&Guest], run: &Run<'_>) -> Command {
         command.arg("--manifest-path").arg(&guest.manifest);
     }
     for guest in guests {
-        command.args(["--package", &guest.package]);
+        command.args(["--package", &guest.id]);
     }
     command.arg("--target-dir").arg(run.target_dir);
     // A folder for intermediate files that the outer cargo holds locked would stop both.
@@ -151,7 +151,13 @@ mod tests {
 
     fn guest(package: &str) -> Guest {
         let manifest = PathBuf::from(format!("/w/{package}/Cargo.toml"));
-        Guest { package: package.into(), manifest, workspace_root: "/w".into(), target_dir: "/w/target".into() }
+        Guest {
+            package: package.into(),
+            id: package.into(),
+            manifest,
+            workspace_root: "/w".into(),
+            target_dir: "/w/target".into(),
+        }
     }
 
     fn arguments(guests: &[&Guest]) -> String {

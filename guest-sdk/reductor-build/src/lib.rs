@@ -240,7 +240,13 @@ mod tests {
     fn guest(workspace: &str, package: &str) -> Guest {
         let workspace_root = PathBuf::from(workspace);
         let manifest = workspace_root.join(package).join("Cargo.toml");
-        Guest { package: package.into(), manifest, target_dir: workspace_root.join("target"), workspace_root }
+        Guest {
+            package: package.into(),
+            id: package.into(),
+            manifest,
+            target_dir: workspace_root.join("target"),
+            workspace_root,
+        }
     }
 
     #[test]

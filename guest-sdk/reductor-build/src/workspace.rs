@@ -13,6 +13,8 @@ use crate::{BuildError, DebugInfo, LibSection};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Guest {
     pub(crate) package: String,
+    /// What cargo calls the package. Unlike its name it is no other's: a dependency may have the same.
+    pub(crate) id: String,
     pub(crate) manifest: PathBuf,
     pub(crate) workspace_root: PathBuf,
     /// The target folder of its workspace.
@@ -74,7 +76,7 @@ fn guest_of(metadata: Metadata, manifest: &Path, lib: LibSection) -> Result<Gues
     if !package.targets.iter().any(|target| target.crate_types.iter().any(|kind| kind == "cdylib")) {
         return Err(BuildError::NotCdylib { package: package.name, manifest, lib });
     }
-    Ok(Guest { package: package.name, manifest, workspace_root, target_dir: target_directory })
+    Ok(Guest { package: package.name, id: package.id, manifest, workspace_root, target_dir: target_directory })
 }
 
 /// The `--config` values of a guest's release profile.
@@ -113,6 +115,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Package {
+    id: String,
     name: String,
     manifest_path: PathBuf,
     targets: Vec<Target>,
@@ -132,8 +135,8 @@ mod tests {
     fn guest(crate_types: &str, lib: LibSection) -> Result<Guest, BuildError> {
         let json = format!(
             r#"{{"packages": [
-                {{"name": "other", "manifest_path": "/w/Cargo.toml", "targets": []}},
-                {{"name": "counter", "manifest_path": "{MANIFEST}", "targets": [{{"crate_types": {crate_types}}}]}}
+                {{"id": "path+file:///w#other@0.1.0", "name": "other", "manifest_path": "/w/Cargo.toml", "targets": []}},
+                {{"id": "path+file:///w/counter#0.1.0", "name": "counter", "manifest_path": "{MANIFEST}", "targets": [{{"crate_types": {crate_types}}}]}}
             ], "workspace_root": "/w", "target_directory": "/w/target", "version": 1}}"#
         );
         guest_of(serde_json::from_str(&json).expect("valid metadata"), Path::new(MANIFEST), lib)

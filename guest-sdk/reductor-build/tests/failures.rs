@@ -85,6 +85,16 @@ fn what_the_compiler_says_is_in_the_error() {
 }
 
 #[test]
+fn a_crate_may_have_the_name_of_one_of_its_dependencies() {
+    let dependency = "\n[dependencies]\nother = { package = \"broken\", path = \"../namesake-dependency\" }\n";
+    let folder = crate_with("namesake", &[MANIFEST, CDYLIB, dependency].concat(), BROKEN);
+    crate_with("namesake-dependency", &MANIFEST.replace("0.1.0", "0.2.0"), "#![no_std]\n");
+    let options = BuildOptions::new().target_dir(shared_target_dir());
+    let error = GuestBuild::new(&folder).options(options).run().expect_err("the source is broken");
+    assert!(error.to_string().contains("src/lib.rs:2"), "it did not come to the compiler: {error}");
+}
+
+#[test]
 fn what_was_streamed_is_not_repeated_in_the_error() {
     let folder = crate_with("syntax", &[MANIFEST, CDYLIB].concat(), BROKEN);
     let heard = Arc::new(Mutex::new(String::new()));
