@@ -16,7 +16,7 @@ use crate::log::Log;
 use crate::plugin::Manifest;
 use crate::reducer::{DispatchRequest, Reducer};
 use crate::registry::Reducers;
-use crate::store::{OperationStore, Position, StoreError};
+use crate::store::{OperationStore, StoreError};
 use crate::submission::Accepted;
 
 /// Where a job stands among the jobs that follow from one another by dispatch.
@@ -210,20 +210,32 @@ impl Targets<'_> {
         job: &Job,
     ) -> Result<DocumentType, ApplyError> {
         let own = &self.reducer.manifest().document_type;
-        let refused =
-            |why: String| limit(format!("dispatched `{}` to document `{document}`, {why}", request.action_type));
-        if !self.grants.any_from(own) {
-            return Err(refused(format!("but `{own}` has no grant to dispatch to documents other than its own")));
-        }
+        let refused = |reason, why: String| {
+            failed(reason, format!("dispatched `{}` to document `{document}`, {why}", request.action_type))
+        };
         let lane = LaneKey { document: document.clone(), branch: job.branch.clone() };
         // Only what is committed counts: the dispatch may be durable before an append that is still on
         // its way to the disk, and would create the document after a crash.
         let known = self.log.store().position(&lane).map_err(|error| HostFault::Broken(error.to_string()))?;
-        let Some(Position { document_type, .. }) = known else {
-            return Err(refused(format!("which does not exist on branch `{}`", job.branch)));
+        let known = known.map(|position| position.document_type);
+        if !self.grants.any_from(own) {
+            // The operator is told which grant would do.
+            let (to, model) = known.map_or_else(
+                || (String::new(), "MODEL".to_owned()),
+                |known| (format!("a `{known}`, "), known.to_string()),
+            );
+            let why = format!(
+                "{to}but `{own}` has no grant to dispatch to documents other than its own; --grant {own}={model} gives one"
+            );
+            return Err(refused(Reason::DispatchDenied, why));
+        }
+        let Some(document_type) = known else {
+            return Err(refused(Reason::DispatchTarget, format!("which does not exist on branch `{}`", job.branch)));
         };
         if !self.grants.allows(own, &document_type) {
-            return Err(refused(format!("a `{document_type}`; `{own}` has no grant for that")));
+            let why =
+                format!("a `{document_type}`; `{own}` has no grant for that; --grant {own}={document_type} gives one");
+            return Err(refused(Reason::DispatchDenied, why));
         }
         let Some(reducer) = self.reducers.get(&document_type) else {
             return Err(HostFault::Broken(format!("no plugin for `{document_type}` is loaded")).into());
@@ -238,12 +250,17 @@ fn check_scope(request: &DispatchRequest, manifest: &Manifest) -> Result<(), App
     if manifest.scopes.contains(&request.scope) && request.scope.as_str() != Scope::DOCUMENT {
         return Ok(());
     }
-    Err(limit(format!(
+    let message = format!(
         "dispatched `{}` to scope `{}`, which `{}` does not have",
         request.action_type, request.scope, manifest.document_type
-    )))
+    );
+    Err(failed(Reason::DispatchTarget, message))
 }
 
 fn limit(message: String) -> ApplyError {
-    GuestFailure::new(Reason::DispatchLimit, message).into()
+    failed(Reason::DispatchLimit, message)
+}
+
+fn failed(reason: Reason, message: String) -> ApplyError {
+    GuestFailure::new(reason, message).into()
 }

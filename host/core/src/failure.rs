@@ -105,8 +105,12 @@ pub enum Reason {
     StackOverflow,
     /// It returned more bytes than it may.
     OutputTooLarge,
-    /// It dispatched too much, too deeply, or where it may not.
+    /// It dispatched too much, or too deeply.
     DispatchLimit,
+    /// It dispatched to another document without a grant from its model to that document's.
+    DispatchDenied,
+    /// It dispatched to a document that does not exist, or to a scope that its model does not have.
+    DispatchTarget,
     /// It refused the action: its answer, not a fault.
     Rejected,
     /// It returned something that is not what it promised.
@@ -159,6 +163,8 @@ impl Reason {
             Self::StackOverflow => "stack-overflow",
             Self::OutputTooLarge => "output-too-large",
             Self::DispatchLimit => "dispatch-limit",
+            Self::DispatchDenied => "dispatch-denied",
+            Self::DispatchTarget => "dispatch-target",
             Self::Rejected => "rejected",
             Self::InvalidOutput => "invalid-output",
             Self::AbiMismatch => "abi-mismatch",

@@ -186,7 +186,7 @@ fn other_documents_are_out_of_reach() -> Result<()> {
     host.applied(note("stranger", "untouched"))?;
     let elsewhere = |document: &str| job(UNRULY, "u").action("DISPATCH_ELSEWHERE", json!({"document": document}));
     let failure = host.failed(elsewhere("stranger"))?;
-    assert_eq!(failure.metadata.reason, Some(Reason::DispatchLimit));
+    assert_eq!(failure.metadata.reason, Some(Reason::DispatchDenied));
     assert!(failure.message.contains("`stranger`"), "{}", failure.message);
     assert_eq!(host.state("stranger")?, json!({"notes": ["untouched"]}));
     host.applied(elsewhere("u")).map(drop)

@@ -167,6 +167,8 @@ fn reasons_are_spelled_as_they_are_named() {
         StackOverflow,
         OutputTooLarge,
         DispatchLimit,
+        DispatchDenied,
+        DispatchTarget,
         Rejected,
         InvalidOutput,
         AbiMismatch,

@@ -30,11 +30,17 @@ fn completed(host: &Host, text: &str) -> Arc<JobResult> {
 }
 
 /// Asserts that the dispatch is refused in these words, and changes nothing.
+#[track_caller]
 fn refused(host: &Host, document: &str, requests: &[Value], words: &str) {
+    refused_for(Reason::DispatchLimit, host, document, requests, words);
+}
+
+#[track_caller]
+fn refused_for(reason: Reason, host: &Host, document: &str, requests: &[Value], words: &str) {
     let before = host.state(document);
     let result = host.fail(&job(document, &[add("x"), dispatch("y", requests)]), JobErrorCode::LibraryError);
     let metadata = result.metadata.as_ref().expect("a result has metadata");
-    assert_eq!((metadata.reason, metadata.action_index), (Some(Reason::DispatchLimit), Some(1)));
+    assert_eq!((metadata.reason, metadata.action_index), (Some(reason), Some(1)));
     let message = result.error_message.as_deref().expect("a failure has a message");
     assert!(message.contains(words), "{message}");
     assert_eq!(host.state(document), before);
@@ -101,9 +107,11 @@ fn an_action_that_was_applied_before_does_not_dispatch_again() {
 #[test]
 fn a_reducer_dispatches_only_where_it_may() {
     let host = Host::start();
-    refused(&host, "d", &[json!({ "document": "e", "input": "x" })], "to document `e`, but `test/list` has no grant");
-    refused(&host, "d", &[json!({ "scope": "document", "input": "x" })], "to scope `document`");
-    refused(&host, "d", &[json!({ "scope": "elsewhere", "input": "x" })], "to scope `elsewhere`");
+    let to = |name: &str, value: &str| [json!({ name: value, "input": "x" })];
+    let words = "to document `e`, but `test/list` has no grant";
+    refused_for(Reason::DispatchDenied, &host, "d", &to("document", "e"), words);
+    refused_for(Reason::DispatchTarget, &host, "d", &to("scope", "document"), "to scope `document`");
+    refused_for(Reason::DispatchTarget, &host, "d", &to("scope", "elsewhere"), "to scope `elsewhere`");
     host.succeed(&job("d", &[dispatch("a", &[json!({ "document": "d", "input": "own" })])]));
     completed(&host, "own");
 }

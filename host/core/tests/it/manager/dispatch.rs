@@ -28,11 +28,11 @@ fn to(document: &str, id: &str, text: &str) -> Value {
 
 /// Asserts that the dispatch is refused in these words, and that neither document changes.
 #[track_caller]
-fn refused(host: &Host, document: &str, target: &str, action: Value, words: &str) {
+fn refused(host: &Host, document: &str, target: &str, action: Value, reason: Reason, words: &str) {
     let before = [host.state(document), host.state(target)];
     let available = host.said_of("available").len();
     let result = host.fail(&job_of(model_of(document), document, &[add("first"), action]), JobErrorCode::LibraryError);
-    assert_eq!((metadata(&result).reason, metadata(&result).action_index), (Some(Reason::DispatchLimit), Some(1)));
+    assert_eq!((metadata(&result).reason, metadata(&result).action_index), (Some(reason), Some(1)));
     let message = result.error_message.as_deref().expect("a failure has a message");
     assert!(message.contains(words), "{message}");
     host.wait_until_idle();
@@ -63,7 +63,9 @@ fn a_model_with_a_grant_dispatches_to_documents_of_the_other() {
 
 #[test]
 fn a_model_dispatches_to_other_documents_of_its_own_only_with_a_grant() {
-    refused(&host(&[]), "d", "d2", to("d2", "x", "one"), "`test/list` has no grant");
+    let denied = Reason::DispatchDenied;
+    refused(&host(&[]), "d", "d2", to("d2", "x", "one"), denied, "a `test/list`, but `test/list` has no grant");
+    refused(&host(&[]), "d", "d2", to("d2", "x", "one"), denied, "--grant test/list=test/list gives one");
     let host = host(&[(MODEL, MODEL)]);
     host.succeed(&job("d", &[to("d2", "x", "one")]));
     completed(&host, "one");
@@ -73,12 +75,14 @@ fn a_model_dispatches_to_other_documents_of_its_own_only_with_a_grant() {
 #[test]
 fn a_grant_holds_for_its_two_models_and_in_its_direction() {
     let host = host(&[(MODEL, OTHER_MODEL)]);
-    refused(&host, "d", "d2", to("d2", "x", "one"), "a `test/list`; `test/list` has no grant for that");
+    let (denied, words) = (Reason::DispatchDenied, "a `test/list`; `test/list` has no grant for that");
+    refused(&host, "d", "d2", to("d2", "x", "one"), denied, words);
     refused(
         &host,
         "e",
         "d",
         to("d", "y", "one"),
+        denied,
         "`test/other` has no grant to dispatch to documents other than its own",
     );
 }
@@ -91,6 +95,7 @@ fn a_grant_does_not_create_documents() {
         "d",
         "nowhere",
         to("nowhere", "x", "one"),
+        Reason::DispatchTarget,
         "to document `nowhere`, which does not exist on branch `main`",
     );
 }
@@ -110,7 +115,15 @@ fn the_other_model_must_have_the_scope() {
     host.reducers.register(Arc::new(Scripted::new(OTHER_MODEL, 2, &["global", "theirs"], &host.script)));
     let to_scope = |scope: &str| json!({ "id": scope, "type": "DISPATCH", "input": [{ "document": "e", "scope": scope, "input": "one" }] });
     for scope in ["local", "document", "elsewhere"] {
-        refused(&host, "d", "e", to_scope(scope), &format!("to scope `{scope}`, which `test/other` does not have"));
+        let reason = Reason::DispatchTarget;
+        refused(
+            &host,
+            "d",
+            "e",
+            to_scope(scope),
+            reason,
+            &format!("to scope `{scope}`, which `test/other` does not have"),
+        );
     }
     // The document was created before this revision, so the model has the scope and the document has not.
     host.succeed(&job("d", &[to_scope("theirs")]));
