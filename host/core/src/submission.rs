@@ -19,7 +19,7 @@ use crate::time::{Timestamp, TimestampText};
 
 /// A request to apply actions to a document, as it comes over the wire.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with `documentId` and `actions`")]
 pub struct Submission {
     /// The document to act on.
     pub document_id: DocumentId,
@@ -52,7 +52,7 @@ pub struct Submission {
 
 /// An action whose host-given parts may be missing.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with `type`")]
 pub struct ActionDraft {
     /// Made up when absent.
     #[serde(default)]
@@ -348,9 +348,29 @@ impl From<&Action> for ActionDraft {
 fn problem(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.strip_suffix(&format!(" at line 1 column {}", error.column())) {
-        Some(problem) => format!("{problem} (column {})", error.column()),
+        Some(problem) => format!("{} (column {})", in_words_of_json(problem), error.column()),
         None => text,
     }
+}
+
+/// The library names types of Rust where people know those of JSON.
+fn in_words_of_json(problem: &str) -> String {
+    let rest = problem.strip_prefix("invalid type: ").or_else(|| problem.strip_prefix("invalid value: "));
+    let Some((found, expected)) = rest.and_then(|rest| rest.split_once(", expected ")) else {
+        return problem.to_owned();
+    };
+    let found = match found {
+        "map" => "an object",
+        "sequence" => "a list",
+        other => other,
+    };
+    let expected = match expected {
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        other => other,
+    };
+    format!("expected {expected}, found {found}")
 }
 
 struct Check<'a> {

@@ -24,7 +24,7 @@ pub enum NotADeadLetter {
     #[error(transparent)]
     Unknown(#[from] UnknownJob),
     /// It has not failed for good.
-    #[error("job {job_id} is {status:?}: only jobs that failed for good are retried or discarded")]
+    #[error("job {job_id} is {}: only jobs that failed for good are retried or discarded", word(*.status))]
     NotFailed {
         /// The job.
         job_id: JobId,
@@ -53,6 +53,15 @@ pub enum NotADeadLetter {
     /// The journal could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn word(status: JobStatus) -> &'static str {
+    match status {
+        JobStatus::Pending => "pending",
+        JobStatus::Running => "running",
+        JobStatus::Completed => "completed",
+        JobStatus::Failed => "failed",
+    }
 }
 
 /// Branches of which it is remembered how far retried dead letters have moved them.

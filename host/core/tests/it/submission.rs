@@ -56,8 +56,8 @@ fn text_that_is_not_json_is_refused_with_its_place() {
 #[test]
 fn json_that_is_no_object_is_refused() {
     refused("[]", "", "invalid length 0");
-    refused("null", "", "invalid type: null");
-    refused("\"text\"", "", "invalid type: string");
+    refused("null", "", "expected an object with `documentId` and `actions`, found null");
+    refused("\"text\"", "", "found string");
 }
 
 #[test]
@@ -69,17 +69,21 @@ fn missing_fields_are_named() {
 
 #[test]
 fn fields_of_the_wrong_type_are_named() {
-    refused(r#"{"documentId": 7, "actions": []}"#, "documentId", "invalid type: integer `7`");
-    refused(r#"{"documentId": "d", "branch": [], "actions": []}"#, "branch", "invalid type");
-    refused(r#"{"documentId": "d", "actions": {}}"#, "actions", "expected a sequence");
-    refused(r#"{"documentId": "d", "scopes": "global", "actions": []}"#, "scopes", "expected a sequence");
-    refused(r#"{"documentId": "d", "config": {"maxRetries": -1}, "actions": []}"#, "config.maxRetries", "u32");
-    actions_refused(r#"["A"]"#, "actions[0]", "invalid type");
-    actions_refused(r#"[{"type": true}]"#, "actions[0].type", "invalid type: boolean");
+    refused(r#"{"documentId": 7, "actions": []}"#, "documentId", "found integer `7`");
+    refused(r#"{"documentId": "d", "branch": [], "actions": []}"#, "branch", "found a list");
+    refused(r#"{"documentId": "d", "actions": {}}"#, "actions", "expected a list, found an object");
+    refused(r#"{"documentId": "d", "scopes": "global", "actions": []}"#, "scopes", "expected a list");
+    refused(
+        r#"{"documentId": "d", "config": {"maxRetries": -1}, "actions": []}"#,
+        "config.maxRetries",
+        "a whole number",
+    );
+    actions_refused(r#"["A"]"#, "actions[0]", "expected an object with `type`");
+    actions_refused(r#"[{"type": true}]"#, "actions[0].type", "found boolean");
     actions_refused(
         r#"[{"type": "A", "context": {"prevOpIndex": "1"}}]"#,
         "actions[0].context.prevOpIndex",
-        "invalid type: string",
+        "found string",
     );
 }
 
