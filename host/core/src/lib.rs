@@ -115,8 +115,8 @@ pub use journal::{
 pub use json::Json;
 pub use limits::Limits;
 pub use manager::{
-    BatchRefusal, ExecuteError, ExecutorConfig, JobExecutorManager, NotADeadLetter, NotStarted, NotWatched, StartError,
-    Stop, Submitted, Ticket, WaitCancelled, resolve_type,
+    BatchRefusal, Cancelled, ExecuteError, ExecutorConfig, JobExecutorManager, NotADeadLetter, NotPaused, NotStarted,
+    NotWatched, StartError, Stop, Submitted, Ticket, WaitCancelled, resolve_type,
 };
 pub use memory_store::MemoryStore;
 pub use native::NativeReducer;

@@ -28,6 +28,7 @@ pub use self::intake::{BatchRefusal, resolve_type};
 pub use self::letters::NotADeadLetter;
 pub use self::ticket::{ExecuteError, Submitted, Ticket, WaitCancelled};
 
+use self::committer::Written;
 use self::shared::{Run, Shared, Waiting};
 use crate::audit::AuditStats;
 use crate::event::{Event, EventBus, ExecutorStartedEvent};
@@ -109,6 +110,22 @@ pub enum NotWatched {
     /// The journal could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The wait was cancelled. What was asked for goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the wait was cancelled; what was asked for goes on")]
+pub struct Cancelled;
+
+/// Why there was no answer to a call that pauses or resumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPaused {
+    /// The manager is not started.
+    #[error(transparent)]
+    NotStarted(#[from] NotStarted),
+    /// The wait for the journal was cancelled.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 /// Only a manager that is started can be paused and resumed.
@@ -209,6 +226,17 @@ impl JobExecutorManager {
         }
     }
 
+    /// The same, waiting no longer than until `signal` is cancelled. The manager stops all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`].
+    pub async fn stop_unless(&self, how: Stop, signal: &CancellationToken) -> Result<(), Cancelled> {
+        let Some(stopped) = self.shared.begin_stop(how) else { return Ok(()) };
+        // The sender is gone only together with the manager.
+        signal.run_until_cancelled(stopped).await.map(drop).ok_or(Cancelled)
+    }
+
     /// The same, blocking the thread.
     pub fn stop_blocking(&self, how: Stop) {
         if self.shared.begin_stop(how).is_some() {
@@ -233,6 +261,15 @@ impl JobExecutorManager {
         let _ = idle.await;
     }
 
+    /// The same, waiting no longer than until `signal` is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`].
+    pub async fn wait_until_idle_unless(&self, signal: &CancellationToken) -> Result<(), Cancelled> {
+        signal.run_until_cancelled(self.wait_until_idle()).await.ok_or(Cancelled)
+    }
+
     /// The same, blocking the thread.
     pub fn wait_until_idle_blocking(&self) {
         self.shared.waiting.wait_while(|waiting| self.shared.has_work(waiting));
@@ -246,16 +283,20 @@ impl JobExecutorManager {
     ///
     /// [`NotStarted`]. Pausing twice is harmless.
     pub fn pause(&self) -> Result<(), NotStarted> {
-        let waiting = self.shared.lock();
-        match self.shared.roll.phase() {
-            Phase::Running => self.shared.roll.set_phase(Phase::Paused),
-            Phase::Paused => {}
-            Phase::Stopped | Phase::Stopping => return Err(NotStarted),
-        }
-        let written = self.shared.hand_over_pausing(Pausing::Paused);
-        drop(waiting);
+        let written = self.shared.pause()?;
         self.shared.wait_for_pausing(written);
         Ok(())
+    }
+
+    /// The same without blocking the thread, waiting for the journal no longer than until `signal` is
+    /// cancelled. No job starts from the call on.
+    ///
+    /// # Errors
+    ///
+    /// [`NotPaused`].
+    pub async fn pause_unless(&self, signal: &CancellationToken) -> Result<(), NotPaused> {
+        let written = self.shared.pause()?;
+        Ok(signal.run_until_cancelled(self.shared.pausing_written(written)).await.ok_or(Cancelled)?)
     }
 
     /// Starts jobs again.
@@ -264,16 +305,20 @@ impl JobExecutorManager {
     ///
     /// [`NotStarted`]. Resuming a manager that runs is harmless.
     pub fn resume(&self) -> Result<(), NotStarted> {
-        let waiting = self.shared.lock();
-        match self.shared.roll.phase() {
-            Phase::Paused => self.shared.roll.set_phase(Phase::Running),
-            Phase::Running => {}
-            Phase::Stopped | Phase::Stopping => return Err(NotStarted),
-        }
-        let written = self.shared.hand_over_pausing(Pausing::Resumed);
-        self.shared.waiting.ring_all(waiting);
+        let written = self.shared.resume()?;
         self.shared.wait_for_pausing(written);
         Ok(())
+    }
+
+    /// The same without blocking the thread, waiting for the journal no longer than until `signal` is
+    /// cancelled. Jobs start from the call on.
+    ///
+    /// # Errors
+    ///
+    /// [`NotPaused`].
+    pub async fn resume_unless(&self, signal: &CancellationToken) -> Result<(), NotPaused> {
+        let written = self.shared.resume()?;
+        Ok(signal.run_until_cancelled(self.shared.pausing_written(written)).await.ok_or(Cancelled)?)
     }
 
     /// Whether it is started, paused or stopping.
@@ -498,6 +543,30 @@ fn spawn_workers(shared: &Arc<Shared>, run: &Arc<Run>) -> std::io::Result<Vec<Jo
 }
 
 impl Shared {
+    fn pause(&self) -> Result<Option<Written>, NotStarted> {
+        // The lock is held until the journal's entry is handed over, so that it has the latest of
+        // several calls.
+        let _waiting = self.lock();
+        match self.roll.phase() {
+            Phase::Running => self.roll.set_phase(Phase::Paused),
+            Phase::Paused => {}
+            Phase::Stopped | Phase::Stopping => return Err(NotStarted),
+        }
+        Ok(self.hand_over_pausing(Pausing::Paused))
+    }
+
+    fn resume(&self) -> Result<Option<Written>, NotStarted> {
+        let waiting = self.lock();
+        match self.roll.phase() {
+            Phase::Paused => self.roll.set_phase(Phase::Running),
+            Phase::Running => {}
+            Phase::Stopped | Phase::Stopping => return Err(NotStarted),
+        }
+        let written = self.hand_over_pausing(Pausing::Resumed);
+        self.waiting.ring_all(waiting);
+        Ok(written)
+    }
+
     /// Whether there are jobs that will end some time.
     fn has_work(&self, waiting: &Waiting) -> bool {
         !self.is_idle(waiting) && self.roll.phase() != Phase::Stopped

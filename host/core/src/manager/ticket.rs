@@ -81,6 +81,20 @@ impl Submitted {
         Ok(self.ticket)
     }
 
+    /// The same, waiting no longer than until `signal` is cancelled. The job goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Submitted::accepted`], and [`ExecuteError::WaitCancelled`].
+    pub async fn accepted_unless(self, signal: &CancellationToken) -> Result<Ticket, ExecuteError> {
+        if let Some(written) = self.acceptance.request() {
+            let written = signal.run_until_cancelled(written).await;
+            let written = written.ok_or_else(|| WaitCancelled(self.ticket.job_id.clone()))?;
+            written.expect("the committer tells everybody").map_err(Refusal::Store)?;
+        }
+        Ok(self.ticket)
+    }
+
     /// The same for threads without an async runtime.
     ///
     /// # Errors

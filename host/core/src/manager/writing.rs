@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::{self, Committer, Item, Then, Written};
+use super::committer::{Committer, Item, Then, Written};
 use super::shared::Shared;
+use crate::blocking::block_on;
 use crate::store::{Entry, Pausing, StoreError};
 use crate::time::Timestamp;
 
@@ -130,7 +131,13 @@ impl Shared {
 
     /// Waits until the journal has it.
     pub(super) fn wait_for_pausing(&self, written: Option<Written>) {
-        if let Some(Err(error)) = written.map(committer::wait) {
+        block_on(self.pausing_written(written));
+    }
+
+    /// The same without blocking the thread.
+    pub(super) async fn pausing_written(&self, written: Option<Written>) {
+        let Some(written) = written else { return };
+        if let Err(error) = written.await.expect("the committer tells everybody") {
             tracing::warn!("the next start will not know whether the queue was paused: {error}");
         }
     }

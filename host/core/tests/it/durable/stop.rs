@@ -1,6 +1,6 @@
 //! A manager that stops keeps its jobs for the next start: its own, or another process's.
 
-use reductor_core::{JobErrorCode, JobStatus, Stop};
+use reductor_core::{CancellationToken, Cancelled, ExecuteError, JobErrorCode, JobStatus, NotPaused, Phase, Stop};
 
 use super::disk::Fate;
 use super::machine::{Machine, Wait, aside};
@@ -177,4 +177,38 @@ fn a_process_that_is_killed_while_it_starts_loses_nothing() {
     process.wait_until_idle();
     assert!(ids.iter().all(|id| within(process.watch(id).wait()).success));
     assert_eq!(machine.actions("d"), ["a", "b"]);
+}
+
+#[test]
+fn a_wait_for_a_pause_or_a_stop_can_be_cancelled_and_what_was_asked_for_goes_on() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    process.mount.hold();
+    let (manager, signal) = (process.manager(), CancellationToken::new());
+    signal.cancel();
+    assert_eq!(within(manager.pause_unless(&signal)), Err(NotPaused::Cancelled(Cancelled)));
+    assert_eq!(manager.phase(), Phase::Paused);
+    assert_eq!(within(manager.resume_unless(&signal)), Err(NotPaused::Cancelled(Cancelled)));
+    assert_eq!(manager.phase(), Phase::Running);
+    let submitted = process.hand_in(&job("d", &[add("a")]));
+    assert!(matches!(within(submitted.accepted_unless(&signal)), Err(ExecuteError::WaitCancelled(_))));
+    assert_eq!(within(manager.wait_until_idle_unless(&signal)), Err(Cancelled));
+    assert_eq!(within(manager.stop_unless(Stop::Graceful, &signal)), Err(Cancelled));
+    process.mount.release();
+    within(manager.stop(Stop::Graceful));
+    assert_eq!(manager.phase(), Phase::Stopped);
+}
+
+#[test]
+fn a_wait_that_is_not_cancelled_has_its_end() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    let (manager, signal) = (process.manager(), CancellationToken::new());
+    assert_eq!(within(manager.pause_unless(&signal)), Ok(()));
+    assert_eq!(within(manager.resume_unless(&signal)), Ok(()));
+    let ticket = within(process.hand_in(&job("d", &[add("a")])).accepted_unless(&signal)).expect("it is accepted");
+    assert!(result(ticket).success);
+    assert_eq!(within(manager.wait_until_idle_unless(&signal)), Ok(()));
+    assert_eq!(within(manager.stop_unless(Stop::Graceful, &signal)), Ok(()));
+    assert_eq!(manager.phase(), Phase::Stopped);
 }
