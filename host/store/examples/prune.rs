@@ -3,7 +3,7 @@
 //! `cargo run --release -p reductor-store --example prune [JOBS]`
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -55,11 +55,19 @@ fn main() -> anyhow::Result<()> {
 fn write(store: &DiskStore, batch: u64) -> anyhow::Result<()> {
     let entries: Vec<_> = (batch * BATCH..(batch + 1) * BATCH).map(|order| Entry::Ended(ended(order + 1))).collect();
     anyhow::ensure!(store.commit(&entries)?.iter().all(Result::is_ok), "a job was refused");
+    NEWEST.store((batch + 1) * BATCH, Ordering::SeqCst);
     Ok(())
 }
 
+/// The number of the newest job.
+static NEWEST: AtomicU64 = AtomicU64::new(0);
+
+fn id(order: u64) -> JobId {
+    JobId::from(format!("00000000-0000-7000-8000-{order:012x}"))
+}
+
 fn ended(order: u64) -> EndedJob {
-    let id = JobId::generate();
+    let id = id(order);
     let job = Job {
         id: id.clone(),
         document_id: format!("document {}", order % 1_000).as_str().into(),
@@ -135,7 +143,7 @@ impl Worst {
             let began = Instant::now();
             store.operation_of(&lane, &Scope::from("global"), &"absent".into())?;
             let middle = Instant::now();
-            store.outcome(&JobId::generate())?;
+            store.outcome(&id(NEWEST.load(Ordering::SeqCst)))?;
             worst.operation = worst.operation.max(middle - began);
             worst.job = worst.job.max(middle.elapsed());
             worst.reads += 1;

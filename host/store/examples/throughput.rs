@@ -191,7 +191,8 @@ impl Document {
             expected_revision: index,
             operations: vec![stored],
             head: self.head.clone(),
-            duplicate_check: DuplicateCheck::ByStore,
+            // As the host does: the attempt has looked them up.
+            duplicate_check: DuplicateCheck::ByWriter,
         };
         let job = Job {
             id: JobId::generate(),

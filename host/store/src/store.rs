@@ -1,7 +1,7 @@
 //! The store: opening it, writing to it, reading from it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     /// It follows `shared` in small steps, so that nobody waits long for the lock. A lock of both is
     /// taken in this order: jobs, then shared.
     jobs: RwLock<JobIndex>,
+    /// Readers that wait for it.
+    jobs_awaited: AtomicUsize,
     /// Held while a batch that is on the disk is shown to readers.
     showing: Mutex<()>,
     writer: Mutex<Writer>,
@@ -105,6 +107,9 @@ const TABLES_WAITING_MAX: usize = 3;
 /// Changes of the index that are made before readers have their turn: some 50 microseconds.
 const CHANGES_AT_ONCE: usize = 256;
 
+/// How often the writer gives way between two such steps while a reader waits.
+const YIELDS_MAX: usize = 50;
+
 /// How far the clock of retention moves before that is written, if nothing else is.
 const CLOCK_WRITTEN_EVERY: Duration = Duration::from_mins(10);
 
@@ -151,6 +156,7 @@ impl DiskStore {
             names: RwLock::new(loaded.names),
             writer: Mutex::new(Writer { names: loaded.name_writer, clock, freed: Freed::default() }),
             jobs: RwLock::new(loaded.jobs),
+            jobs_awaited: AtomicUsize::new(0),
             showing: Mutex::new(()),
             room: Mutex::new(None),
             acknowledged,
@@ -203,7 +209,13 @@ impl Inner {
     }
 
     pub(crate) fn jobs(&self) -> RwLockReadGuard<'_, JobIndex> {
-        self.jobs.read().unwrap_or_else(PoisonError::into_inner)
+        if let Ok(jobs) = self.jobs.try_read() {
+            return jobs;
+        }
+        self.jobs_awaited.fetch_add(1, Ordering::Relaxed);
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        self.jobs_awaited.fetch_sub(1, Ordering::Relaxed);
+        jobs
     }
 
     /// Waits until no batch is being shown: what is read with this held fits together.
@@ -304,6 +316,15 @@ impl Inner {
         for some in changes.chunks(CHANGES_AT_ONCE) {
             let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
             some.iter().for_each(|change| jobs.apply(*change));
+            drop(jobs);
+            // The lock is not fair: without this, the next step would have it before a reader that
+            // is only just woken.
+            for _ in 0..YIELDS_MAX {
+                if self.jobs_awaited.load(Ordering::Relaxed) == 0 {
+                    break;
+                }
+                std::thread::yield_now();
+            }
         }
         self.jobs.write().unwrap_or_else(PoisonError::into_inner).set_commits(state.commits);
     }
