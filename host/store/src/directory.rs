@@ -11,9 +11,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::OpenError;
+use crate::mirror;
 
 /// The version of stores that are made.
 pub(crate) const VERSION: u32 = 1;
@@ -26,8 +28,10 @@ const RESTORING: &str = "restoring";
 #[derive(Debug)]
 pub(crate) struct Directory {
     dir: PathBuf,
-    /// Held until it is dropped.
-    _lock: File,
+    /// Held until it is dropped. A store without the file to lock cannot be written by anybody.
+    _lock: Option<File>,
+    /// Through which the store is read, if it must not be written to.
+    mirror: Option<TempDir>,
 }
 
 /// What a directory has been found to be.
@@ -62,16 +66,55 @@ impl Directory {
         }
         let lock = lock(dir, lock_wait)?;
         let found = found(dir)?;
-        Ok((Self { dir: dir.to_owned(), _lock: lock }, found))
+        Ok((Self { dir: dir.to_owned(), _lock: Some(lock), mirror: None }, found))
+    }
+
+    /// Locks the directory of a store against writers, and makes one through which it is read.
+    pub(crate) fn open_read_only(dir: &Path, lock_wait: Duration) -> Result<(Self, Found), OpenError> {
+        let io = |doing| move |error| OpenError::io(dir, doing, error);
+        match fs::metadata(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(OpenError::Missing(dir.to_owned())),
+            Err(error) => return Err(io("look at it")(error)),
+            Ok(metadata) if !metadata.is_dir() => return Err(OpenError::NotADirectory(dir.to_owned())),
+            Ok(_) => {}
+        }
+        if dir.join(RESTORING).exists() {
+            return Err(OpenError::Unfinished(dir.to_owned()));
+        }
+        let lock = match File::open(dir.join("lock")) {
+            Ok(file) => Some(wait_for_lock(dir, file, lock_wait, File::try_lock_shared)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io("open its lock")(error)),
+        };
+        if found(dir)? == Found::Nothing {
+            return Err(OpenError::NotAStore(dir.to_owned()));
+        }
+        let mirror = mirror::mirror(dir).map_err(io("copy its small files to a temporary directory"))?;
+        Ok((Self { dir: dir.to_owned(), _lock: lock, mirror: Some(mirror) }, Found::Store))
+    }
+
+    /// Whether the store may be written to.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.mirror.is_some()
+    }
+
+    /// Where the files are that are used.
+    fn base(&self) -> &Path {
+        self.mirror.as_ref().map_or(&self.dir, TempDir::path)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.dir
     }
 
+    /// Where the engine's files are that must not be changed.
+    pub(crate) fn stored_data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// Where the engine's files are.
     pub(crate) fn data(&self) -> PathBuf {
-        self.dir.join("data")
+        self.base().join("data")
     }
 
     /// Removes what is left of a store that was not made to the end.
@@ -116,7 +159,7 @@ impl Directory {
 
     /// How many batches had reached the disk for certain.
     pub(crate) fn acknowledged(&self) -> io::Result<(Acknowledged, u64)> {
-        let path = self.dir.join("acknowledged");
+        let path = self.base().join("acknowledged");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
         (&file).take(64).read_to_end(&mut bytes)?;
@@ -181,24 +224,10 @@ const LOCK_TRIED_EVERY: Duration = Duration::from_millis(20);
 
 fn lock(dir: &Path, wait: Duration) -> Result<File, OpenError> {
     let io = |doing| move |error| OpenError::io(dir, doing, error);
-    let began = Instant::now();
     let path = dir.join("lock");
     let mut options = OpenOptions::new();
-    let mut file =
-        options.read(true).write(true).create(true).truncate(false).open(path).map_err(io("open its lock"))?;
-    // There is no call that waits for a lock up to some moment.
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if began.elapsed() < wait => std::thread::sleep(LOCK_TRIED_EVERY),
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = file.take(32).read_to_string(&mut pid);
-                return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid.trim().parse().ok() });
-            }
-            Err(TryLockError::Error(error)) => return Err(io("lock it")(error)),
-        }
-    }
+    let file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(io("open its lock"))?;
+    let mut file = wait_for_lock(dir, file, wait, File::try_lock)?;
     // Who it is, for the message to others. It is not what locks.
     let note = || -> io::Result<()> {
         file.set_len(0)?;
@@ -208,6 +237,29 @@ fn lock(dir: &Path, wait: Duration) -> Result<File, OpenError> {
     let mut note = note;
     note().map_err(io("write its lock"))?;
     Ok(file)
+}
+
+/// Locks a file, and waits so long for another process that has locked it.
+fn wait_for_lock(
+    dir: &Path,
+    file: File,
+    wait: Duration,
+    try_lock: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<File, OpenError> {
+    let began = Instant::now();
+    // There is no call that waits for a lock up to some moment.
+    loop {
+        match try_lock(&file) {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < wait => std::thread::sleep(LOCK_TRIED_EVERY),
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let _ = file.take(32).read_to_string(&mut pid);
+                return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(error)) => return Err(OpenError::io(dir, "lock it", error)),
+        }
+    }
 }
 
 fn found(dir: &Path) -> Result<Found, OpenError> {

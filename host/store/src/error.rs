@@ -73,6 +73,19 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the store may be there and cannot be written to: the medium is for reading only or
+    /// has no room, or the user may not. Then it can still be looked at, with
+    /// [`DiskStore::open_read_only`](crate::DiskStore::open_read_only).
+    pub fn is_unwritable(&self) -> bool {
+        match self {
+            Self::Forbidden { .. } => true,
+            Self::Io { error, .. } => {
+                matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull)
+            }
+            _ => false,
+        }
+    }
+
     /// What the system refused, and how.
     pub(crate) fn io(dir: &Path, doing: &'static str, error: io::Error) -> Self {
         let dir = dir.to_owned();

@@ -25,6 +25,7 @@ mod forget;
 mod jobs;
 mod keys;
 mod lanes;
+mod mirror;
 mod names;
 mod options;
 mod outcomes;

@@ -43,7 +43,7 @@ pub(crate) fn open_engine(
             Expect::Nothing
         }
         Found::Store => {
-            trees::check(&directory.data()).map_err(|error| unusable(directory, error))?;
+            trees::check(&directory.stored_data()).map_err(|error| unusable(directory, error))?;
             Expect::Everything
         }
     };

@@ -130,6 +130,22 @@ impl DiskStore {
         Self::open_in(directory, found, options)
     }
 
+    /// Opens the store in a directory to look only: nothing in it is written to, so that it may lie on
+    /// a medium that cannot be written, or on a disk without any room. Writing fails with
+    /// [`StoreError::Stopped`]. Several processes may look at once, and nobody can write meanwhile.
+    ///
+    /// What is not written once and for all is copied to a temporary directory, some 128 MiB at
+    /// most, or into memory if there is no room for it on the disk either.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: also if there is no store.
+    pub fn open_read_only(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Self, OpenError> {
+        let (directory, found) = Directory::open_read_only(dir.as_ref(), options.lock_wait)?;
+        // Nothing is written, so that nothing is to be synced.
+        Self::open_in(directory, found, StoreOptions { sync: Sync::Always, ..options })
+    }
+
     pub(crate) fn open_in(directory: Directory, found: Found, options: StoreOptions) -> Result<Self, OpenError> {
         let started = Instant::now();
         let (engine, acknowledged, synced) = start::open_engine(&directory, found, &options)?;
@@ -150,7 +166,8 @@ impl DiskStore {
         let view = engine.database.snapshot();
         let clock = RetentionClock::new(loaded.retention.clock_ms.map(|ms| Timestamp { ms }));
         let remembered = Arc::new(loaded.retention);
-        let shared = Shared { view, state: loaded.state, remembered, stopped: None };
+        let stopped = directory.is_read_only().then(|| "it is open for looking only".to_owned());
+        let shared = Shared { view, state: loaded.state, remembered, stopped };
         let inner = Arc::new(Inner {
             lanes: LaneCache::new(options.lanes_cached),
             names: RwLock::new(loaded.names),

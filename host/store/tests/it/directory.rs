@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use reductor_core::{OperationStore as _, StoreError};
+use reductor_core::{Entry, OperationStore as _, Pausing, StoreError, Timestamp};
 use reductor_store::{DiskStore, OpenError, StoreOptions, Sync};
 use tempfile::TempDir;
 
@@ -40,6 +40,64 @@ fn a_store_that_another_has_open_for_a_moment_is_waited_for() {
         drop(store);
         waiting.join().expect("no panic").expect("it is free now");
     });
+}
+
+#[test]
+fn a_store_that_is_only_looked_at_is_not_written_to() {
+    let dir = TempDir::new().expect("a directory");
+    let expected = script::read(&script::write(dir.path())).expect("a readable store");
+    let files = || {
+        let mut files = Vec::new();
+        let mut left = vec![dir.path().to_owned()];
+        while let Some(next) = left.pop() {
+            for entry in fs::read_dir(&next).expect("a directory") {
+                let (path, metadata) = entry.map(|entry| (entry.path(), entry.metadata())).expect("an entry");
+                let metadata = metadata.expect("readable");
+                let content = metadata.is_file().then(|| fs::read(&path).expect("readable"));
+                left.extend(metadata.is_dir().then(|| path.clone()));
+                files.push((path, metadata.modified().expect("a time"), content));
+            }
+        }
+        files.sort();
+        files
+    };
+    let before = files();
+    {
+        let look = || DiskStore::open_read_only(dir.path(), script::options()).expect("it can be looked at");
+        // Two at once, and nobody who writes.
+        let (store, other) = (look(), look());
+        assert!(matches!(refused(dir.path()), OpenError::InUse { .. }));
+        assert_eq!(script::read(&store).expect("a readable store"), expected);
+        assert_eq!(store.verify(&mut |_| {}).problems, []);
+        let (mut stream, mut again) = (Vec::new(), Vec::new());
+        store.backup(&mut stream, &mut |_| {}).expect("a backup");
+        other.backup(&mut again, &mut |_| {}).expect("a backup");
+        assert!(stream == again);
+        let error = store.commit(&[Entry::Pausing(Pausing::Paused)]).expect_err("nothing is written");
+        assert!(error.to_string().contains("it is open for looking only"), "{error}");
+        assert!(store.prune(Timestamp { ms: 0 }).is_err() && store.settle().is_err() && store.check_room().is_err());
+    }
+    assert!(files() == before, "nothing in the directory has changed");
+    let store = DiskStore::open(dir.path(), script::options()).expect("it can be written again");
+    assert!(matches!(
+        DiskStore::open_read_only(dir.path(), script::options()).map(drop),
+        Err(OpenError::InUse { pid: Some(_), .. })
+    ));
+    drop(store);
+    assert_eq!(script::read(&DiskStore::open(dir.path(), script::options()).expect("open")).expect("read"), expected);
+}
+
+#[test]
+fn looking_makes_nothing_and_says_what_is_there() {
+    let dir = TempDir::new().expect("a directory");
+    let look = |dir: &Path| DiskStore::open_read_only(dir, script::options()).map(drop).expect_err("it is no store");
+    assert!(matches!(look(&dir.path().join("absent")), OpenError::Missing(_)));
+    assert!(!dir.path().join("absent").exists());
+    assert!(matches!(look(dir.path()), OpenError::NotAStore(_)));
+    fs::write(dir.path().join("file"), "").expect("written");
+    assert!(matches!(look(&dir.path().join("file")), OpenError::NotADirectory(_)));
+    fs::write(dir.path().join("restoring"), "").expect("written");
+    assert!(matches!(look(dir.path()), OpenError::Unfinished(_)));
 }
 
 #[test]
