@@ -21,10 +21,14 @@ impl DataDir {
         &self.data
     }
 
-    /// Opens the store in it; makes none.
+    /// Opens the store in it; makes none. One that cannot be written to is open for looking only.
     pub(crate) fn open(&self) -> anyhow::Result<DiskStore> {
         self.check()?;
-        DiskStore::open(&self.data, StoreOptions::default()).with_context(|| "--data".to_owned())
+        let opened = match DiskStore::open(&self.data, StoreOptions::default()) {
+            Err(error) if error.is_unwritable() => DiskStore::open_read_only(&self.data, StoreOptions::default()),
+            opened => opened,
+        };
+        opened.with_context(|| "--data".to_owned())
     }
 
     pub(crate) fn check(&self) -> anyhow::Result<()> {

@@ -52,7 +52,12 @@ pub(super) fn backup(args: &Args) -> anyhow::Result<Outcome> {
 fn write(data: &DataDir, file: &File) -> anyhow::Result<()> {
     let mut to = BufWriter::new(file);
     // A host that has it open makes the copy itself: it need not be waited for.
-    match DiskStore::open(data.path(), StoreOptions { lock_wait: Duration::ZERO, ..StoreOptions::default() }) {
+    let options = StoreOptions { lock_wait: Duration::ZERO, ..StoreOptions::default() };
+    let opened = match DiskStore::open(data.path(), options.clone()) {
+        Err(error) if error.is_unwritable() => DiskStore::open_read_only(data.path(), options),
+        opened => opened,
+    };
+    match opened {
         Ok(store) => {
             let bar = records_bar("copying");
             store.backup(&mut to, &mut |progress| show(&bar, progress))?;
