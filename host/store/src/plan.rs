@@ -256,6 +256,8 @@ impl<'a> Plan<'a> {
         for _ in 0..COLLISIONS_MAX {
             let sequence = match actions.get(&key).or_else(|| self.actions.get(&key)) {
                 Some(sequence) => Some(*sequence),
+                // The writer has looked it up. What it cannot see is another action with an equal hash,
+                // of which there is none by chance in 96 bits.
                 None if plan.before.is_none() || check == DuplicateCheck::ByWriter => None,
                 None => stored_sequence(self.ground.engine, self.ground.view, key, lane)?,
             };
