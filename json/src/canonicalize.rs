@@ -1,12 +1,12 @@
 //! Rewrites any JSON text to its canonical form.
 //!
-//! [`check`] goes first and refuses what has no canonical form, so the rewriting itself cannot
-//! fail and looks at nothing twice.
+//! [`check`] goes first and refuses what has no canonical form, so the rewriting itself fails
+//! only at a bound on the length, and looks at nothing twice.
 
 use std::borrow::Cow;
 
 use crate::{
-    Form, Limits, Malformed, check,
+    Form, Limits, Malformed, Problem, check,
     number::{Literal, Spelling, write_f64},
     order::{Object, Order},
     string::{Escapes, clean_run, read_escape, rewrite_content},
@@ -39,9 +39,33 @@ pub fn canonicalize(text: &[u8], limits: Limits) -> Result<Vec<u8>, Malformed> {
 /// # Ok::<(), reductor_json::Malformed>(())
 /// ```
 pub fn canonical(text: &[u8], limits: Limits) -> Result<Cow<'_, [u8]>, Malformed> {
+    canonical_within(text, limits, usize::MAX)
+}
+
+/// Returns the canonical form of a JSON text if it has at most `bytes_max` bytes.
+///
+/// A canonical form may be longer than the text it comes from: `1e20` becomes
+/// `100000000000000000000`. Here it is given up where it passes the bound, so the memory that it
+/// takes follows from the bound and the length of the text.
+///
+/// # Errors
+///
+/// [`Malformed`], as for [`canonical`]; with [`Problem::TooLong`] where the bound is passed.
+///
+/// ```
+/// use reductor_json::{Limits, Problem, canonical_within};
+///
+/// let limits = Limits::default();
+/// assert_eq!(canonical_within(b"[1e4]", limits, 7)?, &b"[10000]"[..]);
+/// let error = canonical_within(b"[1e4]", limits, 6).expect_err("it has seven bytes");
+/// assert_eq!(error.problem, Problem::TooLong { bytes_max: 6 });
+/// # Ok::<(), reductor_json::Malformed>(())
+/// ```
+pub fn canonical_within(text: &[u8], limits: Limits, bytes_max: usize) -> Result<Cow<'_, [u8]>, Malformed> {
     match check(text, limits)? {
+        Form::Canonical if text.len() > bytes_max => Err(Problem::TooLong { bytes_max }.at(bytes_max)),
         Form::Canonical => Ok(Cow::Borrowed(text)),
-        Form::Loose(_) => Ok(Cow::Owned(Rewriter::new(text).run())),
+        Form::Loose(_) => Rewriter::new(text, bytes_max).run().map(Cow::Owned),
     }
 }
 
@@ -50,6 +74,7 @@ struct Rewriter<'a> {
     text: &'a [u8],
     at: usize,
     out: Vec<u8>,
+    bytes_max: usize,
     order: Order,
     /// The open containers; `None` is an array.
     containers: Vec<Option<Object>>,
@@ -58,19 +83,21 @@ struct Rewriter<'a> {
 }
 
 impl<'a> Rewriter<'a> {
-    fn new(text: &'a [u8]) -> Self {
+    fn new(text: &'a [u8], bytes_max: usize) -> Self {
         Self {
             text,
             at: 0,
-            out: Vec::with_capacity(text.len()),
+            out: Vec::with_capacity(text.len().min(bytes_max)),
+            bytes_max,
             order: Order::default(),
             containers: Vec::new(),
             expects_key: false,
         }
     }
 
-    fn run(mut self) -> Vec<u8> {
+    fn run(mut self) -> Result<Vec<u8>, Malformed> {
         while let Some(&byte) = self.text.get(self.at) {
+            let begins_at = self.at;
             match byte {
                 b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
                 b'"' => self.string(),
@@ -99,9 +126,13 @@ impl<'a> Rewriter<'a> {
                 b'f' => self.copy(5),
                 _ => self.copy(4),
             }
+            // Putting members in order later moves bytes, and changes no length.
+            if self.out.len() > self.bytes_max {
+                return Err(Problem::TooLong { bytes_max: self.bytes_max }.at(begins_at));
+            }
         }
         self.order.apply(&mut self.out, 0);
-        self.out
+        Ok(self.out)
     }
 
     /// Copies bytes that are the same in canonical form.

@@ -69,6 +69,12 @@ pub enum Problem {
         /// The limit that was set.
         depth_max: usize,
     },
+    /// A text whose canonical form is longer than allowed.
+    #[error("canonical form longer than {bytes_max} bytes")]
+    TooLong {
+        /// The limit that was set.
+        bytes_max: usize,
+    },
 }
 
 impl Problem {

@@ -43,7 +43,7 @@ mod number;
 mod order;
 mod string;
 
-pub use canonicalize::{canonical, canonicalize};
+pub use canonicalize::{canonical, canonical_within, canonicalize};
 pub use check::{Deviation, DeviationKind, Form, Limits, check};
 pub use encode::{to_vec, write};
 pub use error::{EncodeError, EncodeProblem, Malformed, Problem};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use reductor_json::{
     Deviation,
     DeviationKind::{self, *},
-    Form, Limits, Malformed, Problem, canonical, canonicalize, check,
+    Form, Limits, Malformed, Problem, canonical, canonical_within, canonicalize, check,
 };
 
 fn form(text: &[u8]) -> Result<Form, Malformed> {
@@ -262,6 +262,24 @@ fn depth_is_limited_and_takes_no_stack() {
     let none = Limits { depth_max: 0 };
     assert_eq!(check(b"1", none), Ok(Form::Canonical));
     assert!(check(b"{}", none).is_err());
+}
+
+#[test]
+fn a_canonical_form_is_given_up_where_it_passes_its_bound() {
+    let limits = Limits::default();
+    for text in ["[1e20,1e20]", " [ 1 , 2 ] ", r#"{"b":1.0,"a":"\u0041"}"#, "[1,2]", "1e20", r#""\u0041""#] {
+        let whole = canonicalize(text.as_bytes(), limits).expect("JSON");
+        let within = |bytes_max| canonical_within(text.as_bytes(), limits, bytes_max);
+        assert_eq!(within(whole.len()).as_deref(), Ok(&whole[..]), "{text}");
+        let bytes_max = whole.len() - 1;
+        let error = within(bytes_max).expect_err("a byte too many");
+        assert_eq!(error.problem, Problem::TooLong { bytes_max }, "{text}");
+        assert!(error.offset < text.len(), "{text}: {error}");
+    }
+    let long = format!("[{}0]", "1e20,".repeat(1_000));
+    let error = canonical_within(long.as_bytes(), limits, 1_000).expect_err("21 kB");
+    // Of the 5 kB no more than the first 46 numbers, which take a thousand bytes, are looked at.
+    assert_eq!(error, Malformed { offset: 1 + 45 * 5, problem: Problem::TooLong { bytes_max: 1_000 } });
 }
 
 #[test]
