@@ -21,7 +21,11 @@ pub enum Level {
     Error,
 }
 
-/// Who signed an action. The host has verified it before the reducer sees it.
+/// Who signed an action, in the words of the client that sent it.
+///
+/// Nothing verifies it: the host does not check signatures yet, and a client may name whom it
+/// likes. It is good for a note of who claims to have done what, and not for a decision about
+/// who may do what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Signer {
     /// The account that signs for the person, such as `0x52…`.
@@ -79,7 +83,7 @@ impl<'a> Context<'a> {
         self.action.scope
     }
 
-    /// Who signed the action, where the platform asks for signatures.
+    /// Who signed the action, where the client says so. It is not verified: see [`Signer`].
     pub fn signer(&self) -> Option<&'a Signer> {
         self.action.signer
     }

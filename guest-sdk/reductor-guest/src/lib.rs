@@ -178,6 +178,8 @@
 //! Whoever may submit jobs may submit every type of action, also one that you mean to
 //! dispatch and nobody to send; nothing marks the dispatched one. Let such an action check
 //! what it relies on against the state and the [`Context`], or make it harmless.
+//! [`Context::signer`] says who signed an action as the client named them: the host does not
+//! verify signatures yet, so anyone can claim to be anyone.
 //!
 //! # What a reducer may not do
 //!

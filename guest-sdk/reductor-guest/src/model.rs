@@ -58,7 +58,7 @@ pub struct ActionRef<'a> {
     pub timestamp: &'a str,
     /// The parameters as JSON; `null` or nothing where it has none.
     pub input: &'a [u8],
-    /// Who signed it.
+    /// Who signed it, as the client says; not verified.
     pub signer: Option<&'a Signer>,
 }
 

@@ -42,7 +42,7 @@ pub struct ActionContext {
     /// Makes two otherwise equal actions differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
-    /// Who signed, where somebody did.
+    /// Who signed, where the client says that somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<ActionSigner>,
 }
@@ -70,7 +70,9 @@ impl ActionSigner {
     }
 }
 
-/// Who signed an action, and the signatures.
+/// Who signed an action, and the signatures, as the client sent them.
+///
+/// Nothing verifies them yet. They are kept in the log, and reducers see who is named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ActionSigner {
