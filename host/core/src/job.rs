@@ -173,8 +173,10 @@ pub struct JobMetadata {
     /// The plugin revision that its last attempt ran on; absent if it never reached one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<Arc<PluginRef>>,
-    /// Units of fuel that its last attempt burned; 0 in native reducers.
-    pub fuel_consumed: u64,
+    /// Units of fuel that its last attempt burned; 0 in native reducers. Absent where the guest was
+    /// stopped from outside while it ran, by its timeout: what it had burned is not known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel_consumed: Option<u64>,
     /// The model, where the submission named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document_type: Option<DocumentType>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::action::Action;
 use crate::failure::{ApplyError, GuestFailure, Reason};
@@ -271,14 +271,19 @@ pub struct Call<'a> {
     pub lane: &'a LaneKey,
     /// When the attempt must have ended.
     pub deadline: Instant,
+    /// How long it may take altogether, for messages; absent where only a deadline was set.
+    pub timeout: Option<Duration>,
     /// Set when the host wants every guest to stop.
     pub interrupt: &'a Arc<AtomicBool>,
     /// Bounds that the host sets.
     pub limits: &'a Limits,
     /// How much the guest may use in each call.
     pub allowance: Allowance,
-    /// Units of fuel burned so far.
+    /// Units of fuel burned so far; at least, if `fuel_is_known` is not set.
     pub fuel_consumed: u64,
+    /// Whether `fuel_consumed` is all that was burned. A guest that is stopped between two of its
+    /// function calls has a count of its own that the host does not see.
+    pub fuel_is_known: bool,
     /// Log lines that guests wrote so far; they may write [`Limits::log_lines_per_job_max`].
     pub log_lines: u32,
     /// What the action at hand dispatched so far; the executor takes it after each action.
@@ -288,9 +293,18 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call that has burned and dispatched nothing yet.
     pub fn new(lane: &'a LaneKey, deadline: Instant, interrupt: &'a Arc<AtomicBool>, limits: &'a Limits) -> Self {
-        let allowance = Allowance::Job;
-        let outbox = Outbox::new(limits);
-        Self { lane, deadline, interrupt, limits, allowance, fuel_consumed: 0, log_lines: 0, outbox }
+        Self {
+            lane,
+            deadline,
+            timeout: None,
+            interrupt,
+            limits,
+            allowance: Allowance::Job,
+            fuel_consumed: 0,
+            fuel_is_known: true,
+            log_lines: 0,
+            outbox: Outbox::new(limits),
+        }
     }
 
     /// Fails if the attempt should not go on: for the executor between two actions, and for native
@@ -304,8 +318,15 @@ impl<'a> Call<'a> {
             return Err(ApplyError::Interrupted);
         }
         if Instant::now() >= self.deadline {
-            return Err(GuestFailure::new(Reason::Timeout, "the job took longer than its timeout").into());
+            let message = format!("the job took longer than its timeout{}", self.timeout_text());
+            return Err(GuestFailure::new(Reason::Timeout, message).into());
         }
         Ok(())
+    }
+
+    /// The length of the timeout as the end of a sentence, such as ` of 30000 ms`; empty where it
+    /// is not known.
+    pub fn timeout_text(&self) -> String {
+        self.timeout.map_or_else(String::new, |timeout| format!(" of {} ms", timeout.as_millis()))
     }
 }

@@ -213,7 +213,7 @@ impl Document {
                 attempts: 1,
                 queued_ms: Span { us: 300 },
                 plugin: Some(plugin),
-                fuel_consumed: 20_000,
+                fuel_consumed: Some(20_000),
                 ..JobMetadata::default()
             }),
             error_code: None,

@@ -81,8 +81,9 @@ fn jobs_that_gather_make_the_same_history_as_jobs_that_come_one_by_one() -> Resu
 #[test]
 fn a_document_stays_alive_between_its_jobs() -> Result<()> {
     let host = Setup::new().workers(1).start()?;
-    let fuel =
-        |job: JobText| -> Result<u64> { Ok(host.applied(job)?.metadata.as_ref().map_or(0, |it| it.fuel_consumed)) };
+    let fuel = |job: JobText| -> Result<u64> {
+        Ok(host.applied(job)?.metadata.as_ref().and_then(|it| it.fuel_consumed).unwrap_or(0))
+    };
     let note = |text: &str| job(UNRULY, "u").action("NOTE", json!({"text": text}));
     let loading = fuel(note("a"))?;
     let resident = fuel(note("b"))?;

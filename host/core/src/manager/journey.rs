@@ -41,7 +41,8 @@ enum Resolved {
 /// What a finished attempt ran on.
 struct Ran {
     plugin: Option<Arc<PluginRef>>,
-    fuel_consumed: u64,
+    /// Absent if it is not known.
+    fuel_consumed: Option<u64>,
 }
 
 /// How a job ended, to be told when nothing can undo it.
@@ -85,11 +86,12 @@ impl Shared {
         let accepted = &pending.record.accepted;
         let Some(reducer) = reducer else {
             let report = Report::unserved(&accepted.document_type);
-            return self.failed(run, pending, report, Ran { plugin: None, fuel_consumed: 0 });
+            return self.failed(run, pending, report, Ran { plugin: None, fuel_consumed: Some(0) });
         };
         let plugin = reducer.plugin().clone();
-        let deadline = Instant::now() + run.defaults.timeout(&accepted.config.unwrap_or_default());
-        let mut call = Call::new(lane, deadline, &run.interrupt, &self.config.limits);
+        let timeout = run.defaults.timeout(&accepted.config.unwrap_or_default());
+        let mut call = Call::new(lane, Instant::now() + timeout, &run.interrupt, &self.config.limits);
+        call.timeout = Some(timeout);
         let attempt = Attempt {
             accepted,
             lane,
@@ -107,7 +109,8 @@ impl Shared {
         let result = guarded(&attempt, slot, &mut call);
         // Where the document stood before it moved is written before what the job appended.
         self.hand_over_snapshots();
-        let ran = Ran { plugin: Some(plugin.clone()), fuel_consumed: call.fuel_consumed };
+        let fuel_consumed = call.fuel_is_known.then_some(call.fuel_consumed);
+        let ran = Ran { plugin: Some(plugin.clone()), fuel_consumed };
         match result {
             Ok(applied) => {
                 self.complete(pending, applied, ran);
@@ -336,7 +339,7 @@ impl Shared {
             return self.suspend(&pending.record, &error);
         }
         let at = self.config.clock.moment();
-        let metadata = pending.metadata(at, Ran { plugin: None, fuel_consumed: 0 });
+        let metadata = pending.metadata(at, Ran { plugin: None, fuel_consumed: Some(0) });
         // The job is as it was before it began.
         let (status, took) = (JobStatus::Pending, pending.time_since_start(at));
         let failure = Failure { report: Report::aborted(), deterministic: false, status, took, at };
@@ -363,7 +366,7 @@ impl Shared {
     pub(super) fn unknown_result(&self, record: &Record, error: &StoreError, at: Moment) -> Arc<JobResult> {
         let report = Report::unknown(error);
         let waited = at.elapsed.saturating_sub(record.accepted_at);
-        let metadata = metadata(record, 0, waited, Ran { plugin: None, fuel_consumed: 0 });
+        let metadata = metadata(record, 0, waited, Ran { plugin: None, fuel_consumed: Some(0) });
         let (status, took) = (JobStatus::Pending, Duration::ZERO);
         Failure { report, deterministic: false, status, took, at }.result(record, metadata)
     }
@@ -436,7 +439,7 @@ impl Failure {
 /// The result of a job that failed before it started.
 pub(super) fn unstarted_result(record: &Record, report: Report, at: Moment) -> Arc<JobResult> {
     let waited = at.elapsed.saturating_sub(record.accepted_at);
-    let metadata = metadata(record, 0, waited, Ran { plugin: None, fuel_consumed: 0 });
+    let metadata = metadata(record, 0, waited, Ran { plugin: None, fuel_consumed: Some(0) });
     let (status, took) = (JobStatus::Failed, Duration::ZERO);
     Failure { report, deterministic: false, status, took, at }.result(record, metadata)
 }

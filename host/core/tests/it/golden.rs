@@ -367,7 +367,7 @@ fn metadata() -> JobMetadata {
         attempts: 1,
         queued_ms: Span { us: 250 },
         plugin: Some(Arc::new(plugin)),
-        fuel_consumed: 12_345,
+        fuel_consumed: Some(12_345),
         document_type: None,
         config: None,
         depends_on: Vec::new(),

@@ -204,6 +204,9 @@ struct CausationRecord<'a> {
     depth: u32,
 }
 
+/// Stands in a record for fuel that is not known; no job burns as much.
+const FUEL_UNKNOWN: u64 = u64::MAX;
+
 #[derive(Clone, Debug, Encode, BorrowDecode)]
 struct MetadataRecord<'a> {
     attempts: u32,
@@ -542,7 +545,7 @@ impl<'a> MetadataRecord<'a> {
             attempts: metadata.attempts,
             queued_us: metadata.queued_ms.us,
             plugin: metadata.plugin.as_ref().map(|plugin| names.plugin(plugin)),
-            fuel_consumed: metadata.fuel_consumed,
+            fuel_consumed: metadata.fuel_consumed.unwrap_or(FUEL_UNKNOWN),
             more: MoreRecord::of(metadata, names),
         }
     }
@@ -552,7 +555,7 @@ impl<'a> MetadataRecord<'a> {
             attempts: self.attempts,
             queued_ms: Span { us: self.queued_us },
             plugin: self.plugin.as_ref().map(|plugin| names.plugin(plugin)).transpose()?,
-            fuel_consumed: self.fuel_consumed,
+            fuel_consumed: (self.fuel_consumed != FUEL_UNKNOWN).then_some(self.fuel_consumed),
             ..JobMetadata::default()
         };
         if let Some(more) = &self.more {

@@ -114,7 +114,7 @@ pub(crate) fn completed(journaled: JournaledJob, operations: Vec<Operation>, app
         metadata: Some(JobMetadata {
             attempts: 1,
             queued_ms: Span { us: 17 },
-            fuel_consumed: 99,
+            fuel_consumed: Some(99),
             ..Default::default()
         }),
         error_code: None,
@@ -142,7 +142,7 @@ pub(crate) fn failed(journaled: JournaledJob) -> EndedJob {
         attempts: 3,
         queued_ms: Span { us: 1 },
         plugin: Some(Arc::new(super::plugin(7))),
-        fuel_consumed: 0,
+        fuel_consumed: None,
         document_type: journaled.accepted.named_type.clone(),
         config: journaled.accepted.config,
         depends_on: journaled.accepted.depends_on.clone(),
