@@ -119,7 +119,7 @@ pub use reductor_core::*;
 pub use reductor_sandbox::{
     AdmissionError, ArtefactCache, BinaryMeasures, Blame, CacheError, CodeOrigin, CompileError, CompileLimits,
     CompileWorker, Difference, EPOCH_TICK, GuestLimits, Measure, OverLimit, Plugin, Sandbox, SandboxBuilder,
-    SandboxError, StaticLimits, compile_worker_main,
+    SandboxError, StaticLimits, compile_worker_main, printable, printable_json,
 };
 pub use reductor_store::{
     BackupError, BackupFile, DiskStore, Existing as ExistingBackup, KeyspaceStats, OpenError, Problem as StoreProblem,
