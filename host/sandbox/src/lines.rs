@@ -13,10 +13,14 @@ use std::{borrow::Cow, collections::HashMap};
 use addr2line::Context;
 use gimli::{EndianSlice, Error, LittleEndian, Reader, ReaderOffsetId};
 
+use crate::failure::NAME_BYTES_MAX;
+
 /// Reads that may be spent on one backtrace: about 50 ms. A Rust guest takes some ten thousand.
 const READS_MAX: u64 = 1_000_000;
 /// Bytes of text that cost as much as one read.
 const TEXT_BYTES_PER_READ: usize = 16;
+/// Bytes of a file's name that are kept: more than a frame shows.
+const FILE_BYTES_KEPT: usize = 2 * NAME_BYTES_MAX;
 
 /// The line tables of a component's modules.
 pub(crate) struct LineTables {
@@ -30,11 +34,14 @@ pub(crate) struct ModuleLines {
     /// Where its code is in the component.
     code: Range<usize>,
     sections: HashMap<String, Box<[u8]>>,
+    /// Whether they went wrong once.
+    unreadable: AtomicBool,
 }
 
 /// A place in a guest's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
+    /// The beginning of its name: so much that it shows where more was cut off.
     pub(crate) file: Option<String>,
     pub(crate) line: Option<u32>,
 }
@@ -58,12 +65,7 @@ impl LineTables {
             if wanted.peek().is_none() {
                 continue;
             }
-            // A table that goes wrong says no more; what it said before stands.
-            let Ok(context) = module.context(&budget) else { continue };
-            for (address, place) in wanted {
-                let Ok(Some(location)) = context.find_location(address) else { continue };
-                *place = Some(Place { file: location.file.map(str::to_owned), line: location.line });
-            }
+            module.find(wanted, &budget);
             if budget.0.get() == 0 {
                 self.given_up.store(true, Ordering::Relaxed);
                 tracing::warn!("line tables are ignored from now on: they take more than {READS_MAX} reads");
@@ -81,7 +83,7 @@ impl fmt::Debug for LineTables {
 
 impl ModuleLines {
     pub(crate) fn new(code: Range<usize>) -> Self {
-        Self { code, sections: HashMap::new() }
+        Self { code, sections: HashMap::new(), unreadable: AtomicBool::new(false) }
     }
 
     pub(crate) fn keep(&mut self, name: &str, data: &[u8]) {
@@ -95,6 +97,25 @@ impl ModuleLines {
     /// The address of an instruction as DWARF counts it, if it is one of this module.
     fn in_code(&self, offset: usize) -> Option<u64> {
         self.code.contains(&offset).then(|| (offset - self.code.start) as u64)
+    }
+
+    /// Puts down the places of instructions at these addresses. A table that goes wrong says no
+    /// more; what it said before stands.
+    fn find<'p>(&self, wanted: impl Iterator<Item = (u64, &'p mut Option<Place>)>, budget: &Budget) {
+        if self.unreadable.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(context) = self.context(budget) else {
+            // It would go wrong at every trap, and cost as much.
+            self.unreadable.store(true, Ordering::Relaxed);
+            return;
+        };
+        for (address, place) in wanted {
+            let Ok(Some(location)) = context.find_location(address) else { continue };
+            // A name may have megabytes, and every frame its own copy of it.
+            let file = location.file.map(|name| name[..name.floor_char_boundary(FILE_BYTES_KEPT)].to_owned());
+            *place = Some(Place { file, line: location.line });
+        }
     }
 
     fn context<'a>(&'a self, budget: &'a Budget) -> Result<Context<Metered<'a>>, Error> {
@@ -197,5 +218,48 @@ impl Reader for Metered<'_> {
     fn read_slice(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
         self.spend(1)?;
         Reader::read_slice(&mut self.data, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables of units that say nothing: their abbreviations, and so many of them.
+    fn units(count: usize) -> LineTables {
+        // The length of what follows, the version, where its abbreviations are, the size of an
+        // address, and the number of its only entry.
+        const UNIT: [u8; 12] = [8, 0, 0, 0, 4, 0, 0, 0, 0, 0, 4, 1];
+        let mut module = ModuleLines::new(0..1_000);
+        module.keep(".debug_abbrev", &[1, 0x11, 0, 0, 0, 0]);
+        module.keep(".debug_info", &UNIT.repeat(count));
+        LineTables::new(vec![module])
+    }
+
+    #[test]
+    fn tables_that_take_more_than_the_budget_are_read_once() {
+        let tables = units(600_000);
+        assert_eq!(tables.places(&[Some(10)]), [None]);
+        assert!(tables.given_up.load(Ordering::Relaxed), "they would be read again at the next trap");
+    }
+
+    #[test]
+    fn tables_that_cannot_be_read_are_tried_once() {
+        let mut module = ModuleLines::new(0..1_000);
+        module.keep(".debug_info", &[0xff; 100]);
+        let tables = LineTables::new(vec![module]);
+        assert_eq!(tables.places(&[Some(10)]), [None]);
+        assert!(tables.modules[0].unreadable.load(Ordering::Relaxed));
+        assert!(!tables.given_up.load(Ordering::Relaxed), "other modules may have better ones");
+    }
+
+    #[test]
+    fn small_tables_are_read_at_every_trap() {
+        let tables = units(10);
+        for _ in 0..3 {
+            assert_eq!(tables.places(&[Some(10)]), [None]);
+        }
+        assert!(!tables.given_up.load(Ordering::Relaxed));
+        assert!(!tables.modules[0].unreadable.load(Ordering::Relaxed));
     }
 }
