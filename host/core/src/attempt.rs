@@ -235,7 +235,7 @@ impl Attempt<'_> {
         replay.begin(from).map_err(AttemptError::Store)?;
         replay.up_to(position.revision, position, call)?;
         let Replayed { head, live } = replay.end();
-        call.deadline = Instant::now() + self.load_time;
+        call.give(self.load_time);
         let mut resident = match live {
             Some((_, live)) if head.plugin.as_ref() == Some(self.reducer.plugin()) => self.resident(live, head, saved),
             _ => self.move_here(head, saved, call)?,

@@ -351,7 +351,7 @@ impl<'a> Replay<'a> {
         if let Some(pace) = self.pace {
             let operations = u32::try_from(operations).unwrap_or(u32::MAX);
             // A load comes on top.
-            call.deadline = Instant::now() + pace.saturating_mul(operations.saturating_add(1));
+            call.give(pace.saturating_mul(operations.saturating_add(1)));
         }
     }
 

@@ -307,6 +307,11 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Gives the calls from now on so much time.
+    pub(crate) fn give(&mut self, time: Duration) {
+        (self.deadline, self.timeout) = (Instant::now() + time, Some(time));
+    }
+
     /// Fails if the attempt should not go on: for the executor between two actions, and for native
     /// reducers during one.
     ///

@@ -80,6 +80,14 @@ pub(crate) struct DispatchParam {
     pub(crate) input: Vec<u8>,
 }
 
+impl DispatchParam {
+    /// Bytes of all its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        let document_id = self.document_id.as_ref().map_or(0, String::len);
+        document_id + self.action_type.len() + self.scope.len() + self.input.len()
+    }
+}
+
 #[expect(dead_code, reason = "only guests make these values")]
 #[derive(Clone, Copy, Debug, ComponentType, Lift)]
 #[component(enum)]
@@ -97,6 +105,8 @@ pub(crate) enum LevelParam {
     Error,
 }
 
+// The signer is passed on as the client sent it, although nothing verifies it, as the contract
+// says: operations that are in logs were made with it, and would not replay without it.
 impl From<&Action> for ActionParam {
     fn from(action: &Action) -> Self {
         let signer = action.context.as_ref().and_then(|context| context.signer.as_ref());

@@ -20,6 +20,7 @@ use crate::abi::ManifestResult;
 use crate::compile::CompileError;
 use crate::difference::{self, Difference};
 use crate::guest::{ExportIndices, Template};
+use crate::log::LineRate;
 use crate::plugin::Plugin;
 use crate::sandbox::Sandbox;
 use crate::sections;
@@ -152,7 +153,9 @@ impl Sandbox {
         let exports = exports(&compiled.component)?;
         let linked = self.0.linker.instantiate_pre(&compiled.component);
         let pre = linked.map_err(|error| AdmissionError::NotLinked(format!("{error:#}")))?;
-        let mut template = Template { pre, exports, limits: *limits, canonical: true, lines: Arc::new(lines) };
+        let log_rate = Arc::new(LineRate::new(limits.log_lines_per_second_max));
+        let mut template =
+            Template { pre, exports, limits: *limits, canonical: true, lines: Arc::new(lines), log_rate };
         let manifest = canary::canary(&mut template, self.0.canary_time_max)?;
         let plugin = PluginRef {
             document_type: manifest.document_type.clone(),

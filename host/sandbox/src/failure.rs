@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use reductor_core::{ApplyError, Frame, GuestFailure, HostFault, PanicNote, Reason};
 use wasmtime::{FrameInfo, OutOfMemory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
-use crate::guest::HANDLES_MAX;
+use crate::guest::{HANDLES_MAX, Template};
 use crate::host::{Ended, Refused};
 use crate::limiter::{LimitMet, Starved};
 use crate::lines::{LineTables, Place};
@@ -14,8 +14,12 @@ use crate::text::printable;
 /// Frames of a backtrace that are kept.
 pub(crate) const BACKTRACE_FRAMES_MAX: usize = 32;
 /// Bytes of a function's or a file's name that are kept: names are the guest's to choose.
-const NAME_BYTES_MAX: usize = 256;
+pub(crate) const NAME_BYTES_MAX: usize = 256;
 const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Innermost frames that a recursion may have called last: a formatter, a copy of memory…
+const LEAF_FRAMES_MAX: usize = 8;
+/// Functions that may take turns in what is taken for a recursion.
+const RECURSION_FUNCTIONS_MAX: usize = 4;
 
 /// What the host was about when an error came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +38,14 @@ pub(crate) fn classify(
     error: &wasmtime::Error,
     panic: Option<PanicNote>,
     during: During,
-    lines: &LineTables,
+    template: &Template,
 ) -> ApplyError {
+    let (limits, lines) = (&template.limits, &*template.lines);
     let failed = |reason, message| failure(reason, message, frames(error, lines));
     if let Some(ended) = error.downcast_ref::<Ended>() {
         return match ended {
             Ended::Interrupted => ApplyError::Interrupted,
-            Ended::TimedOut => failed(Reason::Timeout, ended.to_string()),
+            Ended::TimedOut { .. } => failed(Reason::Timeout, ended.to_string()),
         };
     }
     if let Some(Refused(refused)) = error.downcast_ref::<Refused>() {
@@ -57,8 +62,14 @@ pub(crate) fn classify(
         return fault.into();
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => failed(Reason::FuelExhausted, "it burned all its fuel".to_owned()),
-        Some(Trap::StackOverflow) => failed(Reason::StackOverflow, "it ran out of stack".to_owned()),
+        Some(Trap::OutOfFuel) => {
+            let message = format!("it burned all its fuel; {} units are allowed in one call", limits.fuel_per_call);
+            failed(Reason::FuelExhausted, message)
+        }
+        Some(Trap::StackOverflow) => {
+            let message = format!("it ran out of stack; {} bytes are allowed", limits.stack_bytes_max);
+            failed(Reason::StackOverflow, message)
+        }
         Some(trap) => trapped(*trap, panic, frames(error, lines)),
         None => misbehaved(error, lines),
     }
@@ -88,9 +99,25 @@ fn trapped(trap: Trap, panic: Option<PanicNote>, backtrace: Vec<Frame>) -> Apply
     let kind = trap_kind(trap);
     let message = match &panic {
         Some(note) => format!("it panicked at {}: {}", note.location, note.message),
-        None => format!("it trapped: {kind}"),
+        None => match recursion(trap, &backtrace) {
+            Some(function) => format!("it trapped: {kind}; it probably recursed too deep, in `{function}`"),
+            None => format!("it trapped: {kind}"),
+        },
     };
     ApplyError::Failed(Box::new(GuestFailure { reason: Reason::Trap, message, trap: Some(kind), panic, backtrace }))
+}
+
+/// The function that called itself until the stack in linear memory was full, if that is how it
+/// looks: many languages keep one there, below which memory ends, and the engine's own stack has
+/// room left. It is a guess, so the trap stays what it is.
+fn recursion(trap: Trap, backtrace: &[Frame]) -> Option<&str> {
+    if trap != Trap::MemoryOutOfBounds || backtrace.len() < BACKTRACE_FRAMES_MAX {
+        return None;
+    }
+    let calls = &backtrace[LEAF_FRAMES_MAX..];
+    let repeats =
+        |every: usize| calls.iter().zip(&calls[every..]).all(|(inner, outer)| inner.function == outer.function);
+    (1..=RECURSION_FUNCTIONS_MAX).any(repeats).then(|| calls[0].function.as_str())
 }
 
 /// The guest broke the canonical ABI: in what it returned, or in what it gave to a host

@@ -1,21 +1,23 @@
 //! An instance of a plugin, and the calls into it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use reductor_core::{Action, ApplyError, Call, GuestFailure, HostFault, LiveDocument, Reason, Scope, ScopeState};
-use reductor_json::{Form, Limits as JsonLimits};
+use reductor_json::{Form, Limits as JsonLimits, Malformed, Problem};
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, InstancePre, ResourceAny, TypedFunc};
 
 use crate::abi::{ActionParam, ManifestResult, RejectionResult, ScopeStateParam};
 use crate::failure::{self, During};
-use crate::host::{HostState, Phase};
+use crate::host::{Ended, HostState, Phase};
 use crate::limits::GuestLimits;
 use crate::lines::LineTables;
+use crate::log::LineRate;
 use crate::text::printable;
 
-/// What a live document takes besides the linear memory it has grown: the pages it has touched,
-/// tables and host structures. `reductor bench manager` measures 76 kB for a counter, with
+/// What a live document takes besides the linear memory that counts: the pages of its stack that
+/// it has touched, tables and host structures. `reductor bench manager` measures 76 kB for a counter, with
 /// where its branch stands.
 const DOCUMENT_BYTES: usize = 64 << 10;
 /// Bytes of a rejection's code or message that are kept.
@@ -33,6 +35,8 @@ pub(crate) struct Template {
     /// Whether the model says that its states are canonical JSON.
     pub(crate) canonical: bool,
     pub(crate) lines: Arc<LineTables>,
+    /// Shared by all instances.
+    pub(crate) log_rate: Arc<LineRate>,
 }
 
 /// The exports of the interface `model`, found once at admission.
@@ -47,29 +51,41 @@ pub(crate) struct ExportIndices {
 
 impl Template {
     /// Checks what a guest returned as a state, and makes it canonical unless it is already.
+    ///
+    /// The canonical form is bounded as well as what the guest returned: it may be four times as
+    /// long, and the host keeps it and has to hand it to the guest again.
     fn accept(&self, scope: &Scope, json: Vec<u8>) -> Result<ScopeState, ApplyError> {
-        let limits = JsonLimits::default();
-        let invalid = |problem: String| {
-            let message = format!("the state of scope `{scope}` {problem}");
-            ApplyError::from(GuestFailure::new(Reason::InvalidOutput, message))
+        let (bytes, max) = (json.len(), self.limits.output_bytes_max);
+        let failed = |reason, problem: String| {
+            ApplyError::from(GuestFailure::new(reason, format!("the state of scope `{scope}` {problem}")))
         };
-        if json.len() > self.limits.output_bytes_max {
-            let (bytes, max) = (json.len(), self.limits.output_bytes_max);
-            let message = format!("the state of scope `{scope}` has {bytes} bytes; {max} are allowed");
-            return Err(GuestFailure::new(Reason::OutputTooLarge, message).into());
+        if bytes > max {
+            return Err(failed(Reason::OutputTooLarge, format!("has {bytes} bytes; {max} are allowed")));
         }
-        match reductor_json::check(&json, limits) {
-            Ok(Form::Canonical) => Ok(ScopeState { scope: scope.clone(), json: json.into() }),
-            Ok(Form::Loose(deviation)) if self.canonical => {
-                Err(invalid(format!("is not canonical JSON, although the manifest says so: {deviation}")))
+        let refused = |malformed: Malformed| match malformed.problem {
+            Problem::TooLong { .. } => {
+                let problem =
+                    format!("has {bytes} bytes, and more than {max} in its canonical form; {max} are allowed");
+                failed(Reason::OutputTooLarge, problem)
             }
-            Ok(Form::Loose(_)) => {
-                let canonical = reductor_json::canonicalize(&json, limits)
-                    .map_err(|error| invalid(format!("has no canonical form: {error}")))?;
-                Ok(ScopeState { scope: scope.clone(), json: canonical.into() })
+            _ => failed(Reason::InvalidOutput, format!("is not JSON: {malformed}")),
+        };
+        let limits = JsonLimits::default();
+        let json: Arc<[u8]> = if self.canonical {
+            match reductor_json::check(&json, limits).map_err(refused)? {
+                Form::Canonical => json.into(),
+                Form::Loose(deviation) => {
+                    let problem = format!("is not canonical JSON, although the manifest says so: {deviation}");
+                    return Err(failed(Reason::InvalidOutput, problem));
+                }
             }
-            Err(malformed) => Err(invalid(format!("is not JSON: {malformed}"))),
-        }
+        } else {
+            match reductor_json::canonical_within(&json, limits, max).map_err(refused)? {
+                Cow::Borrowed(_) => json.into(),
+                Cow::Owned(canonical) => canonical.into(),
+            }
+        };
+        Ok(ScopeState { scope: scope.clone(), json })
     }
 }
 
@@ -155,7 +171,7 @@ impl LiveDocument for Guest {
     }
 
     fn memory_bytes(&self) -> usize {
-        DOCUMENT_BYTES + self.store.data().limiter.memory_bytes_grown()
+        DOCUMENT_BYTES + self.store.data().limiter.memory_bytes_counted()
     }
 
     fn is_spent(&self) -> bool {
@@ -213,7 +229,7 @@ fn instantiate(
     call: &mut Call<'_>,
 ) -> Result<(Store<HostState>, wasmtime::component::Instance), ApplyError> {
     let limits = &template.limits;
-    let mut store = Store::new(template.pre.engine(), HostState::new(limits, call));
+    let mut store = Store::new(template.pre.engine(), HostState::new(limits, template.log_rate.clone(), call));
     store.limiter(|state| &mut state.limiter);
     store.epoch_deadline_callback(|context| context.data().at_tick());
     // What a guest returns may not exceed this in one call; a rejection or a manifest has
@@ -223,6 +239,7 @@ fn instantiate(
     let instance = enter_to(During::Instantiation, &mut store, template, call, Phase::Other, |store| {
         template.pre.instantiate(store)
     })?;
+    store.data_mut().limiter.instantiated();
     Ok((store, instance))
 }
 
@@ -253,6 +270,11 @@ fn enter_to<T>(
     store.set_epoch_deadline(1);
     let result = run(store);
     store.data_mut().show_unfinished_lines();
+    call.log_lines = store.data().log_lines.of_job();
     call.fuel_consumed += fuel - store.get_fuel().expect(metered);
-    result.map_err(|error| failure::classify(&error, store.data_mut().panic.take(), during, &template.lines))
+    if result.as_ref().is_err_and(|error| error.is::<Ended>()) {
+        // The fuel of a function is in a register of its code until it calls another or returns.
+        call.fuel_is_known = false;
+    }
+    result.map_err(|error| failure::classify(&error, store.data_mut().panic.take(), during, template))
 }

@@ -16,7 +16,7 @@
 //! a component passes before it may run, `compile` how it becomes machine code, in a child
 //! process and out of a cache if there are, `difference` what does not fit the world, `guest`
 //! the calls into an instance, `host` and `wasi` what an instance may call, `limiter` memory and
-//! tables, `failure` what a failed call means, `sections` and `lines` names and places in the
+//! tables, `log` how many lines it may write, `failure` what a failed call means, `sections` and `lines` names and places in the
 //! source, `abi` the types that cross the boundary.
 
 mod abi;
@@ -29,6 +29,7 @@ mod host;
 mod limiter;
 mod limits;
 mod lines;
+mod log;
 mod plugin;
 mod sandbox;
 mod sections;
@@ -43,4 +44,4 @@ pub use difference::Difference;
 pub use limits::GuestLimits;
 pub use plugin::Plugin;
 pub use sandbox::{EPOCH_TICK, Sandbox, SandboxBuilder, SandboxError};
-pub use text::printable;
+pub use text::{printable, printable_json};

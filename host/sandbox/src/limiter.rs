@@ -4,6 +4,13 @@ use wasmtime::ResourceLimiter;
 
 use crate::limits::GuestLimits;
 
+/// Linear memory that an instance may begin with and that does not count: a Rust guest begins
+/// with a stack of a mebibyte, of which it touches a few pages, and with its constants. What an
+/// instance has beyond that counts as if it were filled, and so does whatever it asks for later.
+///
+/// A guest that fills these pages holds so much more than is counted of it.
+const UNCOUNTED_BYTES_MAX: usize = 18 << 16;
+
 /// A bound that a guest ran into. The store's call traps with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitMet {
@@ -21,8 +28,8 @@ pub(crate) struct Limiter {
     memory_bytes_max: usize,
     /// What a job's guest may have; a replay's may have more.
     memory_bytes_usual_max: usize,
-    /// What the memories had when they were made, most of it never touched.
-    memory_bytes_at_start: usize,
+    /// What of them does not count.
+    memory_bytes_uncounted: usize,
     /// What they had when a document had been loaded.
     memory_bytes_loaded: usize,
     table_elements: usize,
@@ -35,17 +42,21 @@ impl Limiter {
             memory_bytes: 0,
             memory_bytes_max: limits.memory_bytes_max,
             memory_bytes_usual_max: limits.memory_bytes_max,
-            memory_bytes_at_start: 0,
+            memory_bytes_uncounted: 0,
             memory_bytes_loaded: 0,
             table_elements: 0,
             table_elements_max: limits.table_elements_max,
         }
     }
 
-    /// How much the memories have grown since they were made. What a guest asks for, it
-    /// usually fills; what a memory begins with is mostly stack that is never reached.
-    pub(crate) fn memory_bytes_grown(&self) -> usize {
-        self.memory_bytes - self.memory_bytes_at_start
+    /// How much of the machine's memory the memories take, as far as their sizes tell.
+    pub(crate) fn memory_bytes_counted(&self) -> usize {
+        self.memory_bytes - self.memory_bytes_uncounted
+    }
+
+    /// Takes note of the end of instantiation: what the memories have now they began with.
+    pub(crate) fn instantiated(&mut self) {
+        self.memory_bytes_uncounted = self.memory_bytes.min(UNCOUNTED_BYTES_MAX);
     }
 
     /// Allows so many times the usual memory from now on, and no more than the machine's pool has.
@@ -84,9 +95,6 @@ impl ResourceLimiter for Limiter {
             return Err(wasmtime::Error::new(LimitMet::Memory { wanted, max: self.memory_bytes_max }));
         }
         self.memory_bytes = wanted;
-        if current == 0 {
-            self.memory_bytes_at_start += desired;
-        }
         Ok(true)
     }
 
@@ -124,6 +132,24 @@ fn is_beyond(desired: usize, maximum: Option<usize>, bound: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What counts of an instance whose memory began with so many bytes and then grew to others.
+    fn counted(began_with: usize, grew_to: usize) -> usize {
+        let mut limiter = Limiter::new(&GuestLimits::default());
+        limiter.memory_growing(0, began_with, None).expect("it is within the limit");
+        limiter.instantiated();
+        limiter.memory_growing(began_with, grew_to, None).expect("it is within the limit");
+        limiter.memory_bytes_counted()
+    }
+
+    #[test]
+    fn the_stack_of_a_rust_guest_does_not_count_and_all_else_does() {
+        const PAGE: usize = 1 << 16;
+        assert_eq!(counted(17 * PAGE, 17 * PAGE), 0);
+        assert_eq!(counted(17 * PAGE, 20 * PAGE), 3 * PAGE);
+        assert_eq!(counted(960 * PAGE, 960 * PAGE), 960 * PAGE - UNCOUNTED_BYTES_MAX);
+        assert_eq!(counted(0, 960 * PAGE), 960 * PAGE, "a memory that begins with nothing has no stack");
+    }
 
     #[test]
     fn growth_that_the_machine_denies_is_the_machines_fault() {

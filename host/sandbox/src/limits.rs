@@ -15,6 +15,9 @@ pub struct GuestLimits {
     pub output_bytes_max: usize,
     /// Log lines of one call; later ones are dropped.
     pub log_lines_max: u32,
+    /// Log lines of all documents of a plugin in one second; later ones are dropped.
+    /// [`reductor_core::Limits::log_lines_per_job_max`] bounds those of one job.
+    pub log_lines_per_second_max: u32,
     /// Bytes of one log line; the rest is cut off.
     pub log_line_bytes_max: usize,
     /// Bytes of the component.
@@ -32,6 +35,7 @@ impl Default for GuestLimits {
             stack_bytes_max: 1 << 20,
             output_bytes_max: 16 << 20,
             log_lines_max: 100,
+            log_lines_per_second_max: 1_000,
             log_line_bytes_max: 4 << 10,
             component_bytes_max: 64 << 20,
             // The default budget of idle documents, and room for those at work.

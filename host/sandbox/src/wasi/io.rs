@@ -6,10 +6,13 @@ use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Re
 use super::lines::Lines;
 use super::{Context, interface, refused};
 use crate::abi::LevelParam;
-use crate::host::HostState;
+use crate::host::{HostState, charge};
 
 /// Bytes of one write: what WASI lets a guest write without asking.
 const WRITE_BYTES_MAX: usize = 4_096;
+/// What a pollable in a list costs, in bytes: as long as it takes to copy so many it takes to
+/// look the pollable up twice.
+const POLLABLE_BYTES: usize = 64;
 /// The number of a pollable that is ready at any time; the others are moments of the clock.
 pub(super) const READY: u32 = 0;
 /// The numbers of output streams.
@@ -66,6 +69,7 @@ fn poll(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         if pollables.is_empty() {
             return Err(refused(Reason::AbiMismatch, "it polled an empty list, which would never end"));
         }
+        charge(&mut store, pollables.len().saturating_mul(POLLABLE_BYTES))?;
         advance(&mut store, &pollables);
         let moments = &store.data().wasi.moments;
         let ready = (0..).zip(&pollables).filter(|(_, pollable)| moments.is_ready(pollable.rep()));
@@ -115,7 +119,7 @@ fn output_stream(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Resul
     for name in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
         type Write = (Resource<OutputStream>, WasmList<u8>);
         streams.func_wrap(name, |mut store: Context<'_>, (stream, list): Write| {
-            check_write(list.len() as u64)?;
+            charge(&mut store, check_write(list.len() as u64)?)?;
             let bytes = list.as_le_slice(&store).to_vec();
             store.data_mut().write(stream.rep(), &bytes);
             Ok((Ok::<_, StreamError>(()),))
@@ -124,6 +128,7 @@ fn output_stream(streams: &mut LinkerInstance<'_, HostState>) -> wasmtime::Resul
     for name in ["[method]output-stream.write-zeroes", "[method]output-stream.blocking-write-zeroes-and-flush"] {
         streams.func_wrap(name, |mut store: Context<'_>, (stream, length): (Resource<OutputStream>, u64)| {
             let zeroes = &[0; WRITE_BYTES_MAX][..check_write(length)?];
+            charge(&mut store, zeroes.len())?;
             store.data_mut().write(stream.rep(), zeroes);
             Ok((Ok::<_, StreamError>(()),))
         })?;

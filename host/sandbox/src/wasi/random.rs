@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Linker;
 
 use super::{Context, interface, refused};
-use crate::host::HostState;
+use crate::host::{HostState, charge};
 
 /// Bytes of one request: making them cannot be interrupted, and this many take about a
 /// millisecond.
@@ -46,7 +46,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     for (name, bytes, number) in functions {
         let mut random = interface(linker, name)?;
         random.func_wrap(bytes, |mut store: Context<'_>, (length,): (u64,)| {
-            Ok((some_bytes(store.data_mut(), length)?,))
+            let bytes = some_bytes(store.data_mut(), length)?;
+            charge(&mut store, bytes.len())?;
+            Ok((bytes,))
         })?;
         random.func_wrap(number, |mut store: Context<'_>, (): ()| Ok((some_number(store.data_mut()),)))?;
     }
