@@ -8,7 +8,7 @@
 mod revise;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::action::{Operation, StoredOperation};
 use crate::failure::{ApplyError, GuestFailure, Reason};

@@ -36,7 +36,7 @@ fn misbehave(document: &mut dyn LiveDocument) -> Result<ScopeState, ApplyError> 
     called(|call| document.apply(&action, call))
 }
 
-fn called<T>(run: impl FnOnce(&mut Call<'_>) -> T) -> T {
+pub(crate) fn called<T>(run: impl FnOnce(&mut Call<'_>) -> T) -> T {
     let lane = LaneKey { document: DocumentId::from("d"), branch: Branch::from(Branch::MAIN) };
     let (interrupt, limits) = (Arc::new(AtomicBool::new(false)), Limits::default());
     run(&mut Call::new(&lane, Instant::now() + Duration::from_secs(60), &interrupt, &limits))

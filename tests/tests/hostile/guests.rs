@@ -16,19 +16,29 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/hostile")
 }
 
+/// The name of their model, which stands in the text of each guest.
+pub(crate) const DOCUMENT_TYPE: &str = "hostile/guest";
+
 /// The component of a guest: of the file `wat/NAME.wat`, or of the shape `NAME`.
 pub(crate) fn component(guest: &str) -> Result<Vec<u8>> {
+    component_of(guest, DOCUMENT_TYPE)
+}
+
+/// The same as a model of another name, which must be as long.
+pub(crate) fn component_of(guest: &str, document_type: &str) -> Result<Vec<u8>> {
+    ensure!(document_type.len() == DOCUMENT_TYPE.len(), "the manifest says how long the name is");
     let own = match shapes::text(guest) {
         Some(text) => text,
         None => read(&format!("wat/{guest}.wat"))?,
     };
-    componentize(&own, &shapes::sections(guest)).with_context(|| guest.to_owned())
+    componentize(&own, document_type, &shapes::sections(guest)).with_context(|| guest.to_owned())
 }
 
 /// A component that does what the well-behaved model does, except for the forms of `own`, and
 /// that has these custom sections.
-fn componentize(own: &str, sections: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
+fn componentize(own: &str, document_type: &str, sections: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
     let module = splice(&read("well-behaved.wat")?, own)?;
+    let module = module.replace(&format!("\"{DOCUMENT_TYPE}\""), &format!("\"{document_type}\""));
     let mut module = wat::parse_str(&module)?;
     for (name, data) in sections {
         module.push(0);

@@ -3,7 +3,9 @@
 //! The guests and their verdicts are in `guests/hostile`. These tests have a process of their
 //! own, because they watch its memory and its threads.
 
+mod accounting;
 mod blame;
+mod crowd;
 mod guests;
 mod places;
 mod process;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use reductor_core::{
@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::guests;
 
-const GUEST: &str = "hostile/guest";
+const GUEST: &str = guests::DOCUMENT_TYPE;
 const COUNTER: &str = "example/counter";
 pub(crate) const UNRULY: &str = "test/unruly";
 /// How long to wait for what is bound to come: so long that only a host that hangs meets it.
@@ -89,12 +89,24 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn start(guest: &Arc<Plugin>, fuel: Fuel, residency: Residency) -> Result<Self> {
+        Self::start_with(std::slice::from_ref(guest), fuel, residency, None)
+    }
+
+    /// The same with several guests, each a model of its own, and the operator's timeout.
+    pub(crate) fn start_with(
+        guests: &[Arc<Plugin>],
+        fuel: Fuel,
+        residency: Residency,
+        timeout: Option<Duration>,
+    ) -> Result<Self> {
         let reducers = Arc::new(Reducers::new());
         reducers.register(place(fuel)?.counter.clone());
-        reducers.register(guest.clone());
+        for guest in guests {
+            reducers.register(guest.clone());
+        }
         let manager = JobExecutorManagerConfig {
             max_concurrency: Some(2),
-            job_timeout: None,
+            job_timeout: timeout.map(|timeout| timeout.as_millis() as u64),
             retry_base_delay: Some(1),
             retry_max_delay: Some(1),
         };
@@ -119,13 +131,18 @@ impl Host {
         actions: Value,
         fields: Value,
     ) -> Result<Arc<JobResult>> {
+        done(self.submit(document_type, document, actions, fields)?)
+    }
+
+    /// Hands in a job and does not wait for it.
+    pub(crate) fn submit(&self, document_type: &str, document: &str, actions: Value, fields: Value) -> Result<Ticket> {
         let mut job = json!({"documentId": document, "documentType": document_type, "actions": actions});
         let (Value::Object(job_fields), Value::Object(fields)) = (&mut job, fields) else {
             bail!("the fields of a job are an object");
         };
         job_fields.extend(fields);
         let manager = self.manager.as_ref().context("the host was stopped")?;
-        done(manager.enqueue(Submission::from_json(&job.to_string())?)?)
+        Ok(manager.enqueue(Submission::from_json(&job.to_string())?)?)
     }
 
     /// Runs one action of the guest that must be applied, and leave the document in `state`.
@@ -156,31 +173,59 @@ pub(crate) fn ensure_applied(result: &JobResult, state: &str) -> Result<()> {
     Ok(())
 }
 
-/// Well-behaved documents that run one job after the other: one of the guest's own plugin,
-/// one of another.
+/// A well-behaved document, and what it does over and over.
+pub(crate) struct Neighbour {
+    document_type: &'static str,
+    document: &'static str,
+    actions: Value,
+    /// Its state after so many jobs.
+    state: fn(u64) -> String,
+}
+
+impl Neighbour {
+    /// A document of the hostile guest's own plugin.
+    pub(crate) fn of_the_guest() -> Self {
+        let actions = json!([{"type": "GOOD", "input": null}]);
+        Self { document_type: GUEST, document: "neighbour of the guest", actions, state: |number| number.to_string() }
+    }
+
+    pub(crate) fn counter(document: &'static str) -> Self {
+        let actions = json!([{"type": "INCREMENT", "input": {"by": 1}}]);
+        Self { document_type: COUNTER, document, actions, state: |number| format!("{{\"value\":{number}}}") }
+    }
+}
+
+/// What neighbours did, all together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lived {
+    pub(crate) jobs: u64,
+    /// The longest that one of their jobs took.
+    pub(crate) longest: Duration,
+}
+
+/// Well-behaved documents that run one job after the other.
 pub(crate) struct Neighbours<'scope> {
     stop: Arc<AtomicBool>,
-    threads: Vec<std::thread::ScopedJoinHandle<'scope, Result<u64>>>,
+    threads: Vec<std::thread::ScopedJoinHandle<'scope, Result<Lived>>>,
 }
 
 impl<'scope> Neighbours<'scope> {
     /// Starts them, and returns once each has completed a job.
-    pub(crate) fn start<'env>(scope: &'scope std::thread::Scope<'scope, 'env>, host: &'env Host) -> Result<Self> {
+    pub(crate) fn start<'env>(
+        scope: &'scope std::thread::Scope<'scope, 'env>,
+        host: &'env Host,
+        neighbours: Vec<Neighbour>,
+    ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (began, first) = channel();
-        let neighbour = |document_type: &'static str, action: &'static str, input: Value, state: fn(u64) -> String| {
+        let count = neighbours.len();
+        let threads = neighbours.into_iter().map(|neighbour| {
             let (stop, mut began) = (stop.clone(), Some(began.clone()));
-            scope.spawn(move || {
-                live(host, document_type, json!([{"type": action, "input": input}]), state, &stop, &mut began)
-            })
-        };
-        let threads = vec![
-            neighbour(GUEST, "GOOD", Value::Null, |number| number.to_string()),
-            neighbour(COUNTER, "INCREMENT", json!({"by": 1}), |number| format!("{{\"value\":{number}}}")),
-        ];
-        let neighbours = Self { stop: stop.clone(), threads };
+            scope.spawn(move || live(host, &neighbour, &stop, &mut began))
+        });
+        let neighbours = Self { threads: threads.collect(), stop: stop.clone() };
         drop(began);
-        for _ in 0..2 {
+        for _ in 0..count {
             if first.recv_timeout(PATIENCE).is_err() {
                 neighbours.stop()?;
                 bail!("a neighbour's first job does not end");
@@ -189,42 +234,38 @@ impl<'scope> Neighbours<'scope> {
         Ok(neighbours)
     }
 
-    /// Lets each complete one more job, and says how many they did together.
-    pub(crate) fn stop(self) -> Result<u64> {
+    /// Lets each complete one more job, and says what they did together.
+    pub(crate) fn stop(self) -> Result<Lived> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut jobs = 0;
+        let mut lived = Lived::default();
         for thread in self.threads {
-            jobs += thread
-                .join()
-                .map_err(|_| anyhow::anyhow!("a neighbour panicked"))?
-                .context("a neighbour was harmed")?;
+            let one = thread.join().map_err(|_| anyhow::anyhow!("a neighbour panicked"))?;
+            let one = one.context("a neighbour was harmed")?;
+            lived.jobs += one.jobs;
+            lived.longest = lived.longest.max(one.longest);
         }
-        Ok(jobs)
+        Ok(lived)
     }
 }
 
-fn live(
-    host: &Host,
-    document_type: &str,
-    actions: Value,
-    state: fn(u64) -> String,
-    stop: &AtomicBool,
-    began: &mut Option<Sender<()>>,
-) -> Result<u64> {
-    let document = format!("neighbour of type {document_type}");
+fn live(host: &Host, neighbour: &Neighbour, stop: &AtomicBool, began: &mut Option<Sender<()>>) -> Result<Lived> {
+    let Neighbour { document_type, document, actions, state } = neighbour;
+    let mut longest = Duration::ZERO;
     for number in 1..=NEIGHBOUR_JOBS_MAX {
         let last = stop.load(Ordering::Relaxed);
-        let result = host.run_job(document_type, &document, actions.clone(), json!({}))?;
-        ensure_applied(&result, &state(number)).with_context(|| format!("job {number} of a {document_type}"))?;
+        let submitted = Instant::now();
+        let result = host.run_job(document_type, document, actions.clone(), json!({}))?;
+        longest = longest.max(submitted.elapsed());
+        ensure_applied(&result, &state(number)).with_context(|| format!("job {number} of {document}"))?;
         if let Some(began) = began.take() {
             // The test may have given up.
             let _ = began.send(());
         }
         if last {
-            return Ok(number);
+            return Ok(Lived { jobs: number, longest });
         }
     }
-    bail!("nobody stopped the neighbour of type {document_type}")
+    bail!("nobody stopped {document}")
 }
 
 /// Keeps what guests write to the log from now on, and gives out what they wrote so far.
@@ -252,7 +293,7 @@ impl<S: tracing::Subscriber> Layer<S> for Keep {
     }
 }
 
-fn done(ticket: Ticket) -> Result<Arc<JobResult>> {
+pub(crate) fn done(ticket: Ticket) -> Result<Arc<JobResult>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let waited = runtime.block_on(async { tokio::time::timeout(PATIENCE, ticket.wait()).await });
     waited.with_context(|| format!("the result of a job did not come within {PATIENCE:?}"))

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Every shape.
-pub(crate) const NAMES: [&str; 17] = [
+pub(crate) const NAMES: [&str; 19] = [
     "ten-thousand-functions",
     "megabyte-function",
     "ten-thousand-blocks",
@@ -21,6 +21,8 @@ pub(crate) const NAMES: [&str; 17] = [
     "dwarf-nested-deep",
     "dwarf-same-ranges",
     "dwarf-of-noise",
+    "dwarf-many-units",
+    "dwarf-long-file-name",
 ];
 
 /// The forms of a shape, if there is one of that name.
@@ -77,6 +79,12 @@ pub(crate) fn text(name: &str) -> Option<String> {
             let names = (0..20_000).map(function).collect();
             with_bad(names, "(unreachable)")
         }
+        // Traps forty calls deep.
+        "dwarf-long-file-name" => "(func $bad (result i32) (call $deeper (i32.const 40)) (unreachable))
+            (func $deeper (param i32)
+              (if (i32.eqz (local.get 0)) (then (unreachable)))
+              (call $deeper (i32.sub (local.get 0) (i32.const 1))))"
+            .to_owned(),
         name if name.starts_with("dwarf-") => "(func $bad (result i32) (unreachable))".to_owned(),
         _ => return None,
     })
@@ -121,8 +129,35 @@ pub(crate) fn sections(name: &str) -> Vec<(&'static str, Vec<u8>)> {
             let names = [".debug_abbrev", ".debug_info", ".debug_line", ".debug_str", ".debug_ranges"];
             names.map(|name| (name, (0..1 << 20).map(|_| noise()).collect())).to_vec()
         }
+        // Six hundred thousand units that say nothing.
+        "dwarf-many-units" => {
+            let abbreviations = vec![1, 0x11, 0, 0, 0, 0];
+            vec![(".debug_abbrev", abbreviations), (".debug_info", unit(&[1]).repeat(600_000))]
+        }
+        // One unit, all of it in the first line of a file whose name is long.
+        "dwarf-long-file-name" => {
+            let abbreviations = vec![1, 0x11, 0, 0x10, 0x17, 0x11, 0x01, 0x12, 0x06, 0, 0, 0];
+            let entry = [&[1][..], &[0; 4], &[0; 4], &i32::MAX.to_le_bytes()].concat();
+            let lines = line_program(&"n".repeat(7_400_000));
+            vec![(".debug_abbrev", abbreviations), (".debug_info", unit(&entry)), (".debug_line", lines)]
+        }
         _ => Vec::new(),
     }
+}
+
+/// A line program of DWARF 4: every address is in the first line of this file.
+fn line_program(file: &str) -> Vec<u8> {
+    let operand_counts = [0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1];
+    // Lengths of instructions and operations, statements by default, lines from -5 in 14 steps.
+    let numbers = [&[1, 1, 1, 0xfb, 14, 13][..], &operand_counts].concat();
+    // No directories; the file's directory, time and length; the end of the files.
+    let tables = [&numbers, &[0][..], file.as_bytes(), &[0, 0, 0, 0, 0]].concat();
+    let far = leb128(i32::MAX as usize);
+    // Sets the address to 0, makes a row, goes on to the end, and ends the sequence.
+    let program = [&[0, 5, 2, 0, 0, 0, 0, 1, 2][..], &far, &[0, 1, 1]].concat();
+    let length_of = |bytes: &[u8]| u32::try_from(bytes.len()).expect("no test makes as much").to_le_bytes();
+    let header = [&4_u16.to_le_bytes()[..], &length_of(&tables), &tables].concat();
+    [&length_of(&[&header[..], &program].concat())[..], &header, &program].concat()
 }
 
 /// A unit of DWARF 4 with 32-bit offsets and addresses.

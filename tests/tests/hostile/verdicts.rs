@@ -9,7 +9,7 @@ use reductor_sandbox::{Plugin, printable};
 use serde_json::{Value, json};
 
 use crate::process;
-use crate::run::{Fuel, Host, Neighbours, Residency, admit, ensure_applied, take_log};
+use crate::run::{Fuel, Host, Neighbour, Neighbours, Residency, admit, ensure_applied, take_log};
 use crate::table::{Row, Verdict, rows};
 
 /// What the process may hold beside the guest's memory while a guest runs: a state of 16 MiB
@@ -71,12 +71,13 @@ fn beside_neighbours(row: &Row, plugin: &Arc<Plugin>, fuel: Fuel) -> Result<Stri
     take_log();
     let mut host = Host::start(plugin, fuel, Residency::Resident)?;
     let ran = std::thread::scope(|scope| -> Result<_> {
-        let neighbours = Neighbours::start(scope, &host)?;
+        let kinds = vec![Neighbour::of_the_guest(), Neighbour::counter("neighbour of another plugin")];
+        let neighbours = Neighbours::start(scope, &host, kinds)?;
         let ran = on_one_document(row, &host, fuel);
         Ok((ran, neighbours.stop()?))
     });
     host.stop()?;
-    let (told, jobs) = ran?;
+    let (told, lived) = ran?;
     let told = told?;
     let log = take_log();
     ensure!(log.len() <= LOG_BYTES_MAX, "the log has {} bytes", log.len());
@@ -86,7 +87,7 @@ fn beside_neighbours(row: &Row, plugin: &Arc<Plugin>, fuel: Fuel) -> Result<Stri
     }
     let left = process::threads()?;
     ensure!(left == threads, "the process had {threads} threads before, and has {left}");
-    Ok(format!("{told}, {jobs} jobs of neighbours"))
+    Ok(format!("{told}, {} jobs of neighbours", lived.jobs))
 }
 
 fn on_one_document(row: &Row, host: &Host, fuel: Fuel) -> Result<String> {
@@ -133,7 +134,8 @@ fn check_bad(row: &Row, result: &JobResult, fuel: Fuel, took: Duration) -> Resul
         ensure!(frame.function == *function, "its backtrace begins in `{}`", frame.function);
     }
     if reason == Reason::FuelExhausted {
-        ensure!(metadata.fuel_consumed >= fuel.limits().fuel_per_call, "it burned {} only", metadata.fuel_consumed);
+        let burned = metadata.fuel_consumed;
+        ensure!(burned >= Some(fuel.limits().fuel_per_call), "it burned {burned:?} only");
     }
     let over = row.timeout_ms.map(|timeout| format!(" after {:+.1} ms", took.as_secs_f64() * 1e3 - timeout as f64));
     Ok(format!("{}{}: {message}", reason.name(), over.unwrap_or_default()))
@@ -152,7 +154,9 @@ fn check_failure(result: &JobResult, reason: Reason) -> Result<()> {
         metadata.reason
     );
     ensure!(metadata.deterministic == Some(reason.deterministic()), "deterministic: {:?}", metadata.deterministic);
-    ensure!(metadata.fuel_consumed > 0, "it burned no fuel");
+    let stopped = reason == Reason::Timeout;
+    ensure!(metadata.fuel_consumed.is_none() == stopped, "it burned {:?}", metadata.fuel_consumed);
+    ensure!(stopped || metadata.fuel_consumed > Some(0), "it burned no fuel");
     ensure_plain("the message", message)?;
     ensure_plain("the rejection's code", metadata.rejection_code.as_deref().unwrap_or_default())?;
     if let Some(panic) = &metadata.panic {

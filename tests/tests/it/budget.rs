@@ -1,10 +1,10 @@
 //! What a guest may use, and what is said of one that wants more.
 
 use anyhow::{Context as _, Result};
-use reductor_core::{JobErrorCode, Reason};
+use reductor_core::{JobErrorCode, Limits, Reason};
 use serde_json::{Value, json};
 
-use crate::support::{Host, Setup, UNRULY, guest_log, job, keep_guest_logs, note, scarce, spin};
+use crate::support::{Host, JobText, Setup, UNRULY, guest_log, job, keep_guest_logs, note, scarce, spin};
 
 #[test]
 fn a_guest_that_wants_too_much_is_stopped_with_the_reason() -> Result<()> {
@@ -73,6 +73,7 @@ fn an_endless_loop_is_stopped_at_its_timeout() -> Result<()> {
     assert_eq!((failure.code, failure.metadata.reason), (JobErrorCode::LibraryError, Some(Reason::Timeout)));
     assert_eq!(failure.metadata.deterministic, Some(false));
     assert!(named(&failure.metadata, "spin"), "{:?}", failure.metadata.backtrace);
+    assert_eq!(failure.metadata.fuel_consumed, None, "it is not known how much it had burned in its loop");
     host.applied(note("u", "after"))?;
     assert_eq!(host.state("u")?, json!({"notes": ["before", "after"]}));
     Ok(())
@@ -85,7 +86,7 @@ fn an_endless_loop_is_stopped_when_its_fuel_is_burned() -> Result<()> {
     let failure = host.failed(spin("u"))?;
     assert_eq!((failure.code, failure.metadata.reason), (JobErrorCode::LibraryError, Some(Reason::FuelExhausted)));
     assert_eq!(failure.metadata.deterministic, Some(true));
-    assert!(failure.metadata.fuel_consumed >= 20_000_000, "{}", failure.metadata.fuel_consumed);
+    assert!(failure.metadata.fuel_consumed >= Some(20_000_000), "{:?}", failure.metadata.fuel_consumed);
     host.applied(note("u", "after"))?;
     assert_eq!(host.state("u")?, json!({"notes": ["before", "after"]}));
     Ok(())
@@ -100,7 +101,7 @@ fn fuel_is_for_each_action_anew() -> Result<()> {
         many = many.action("GROW", json!({"mib": 4}));
     }
     let result = host.applied(many)?;
-    let fuel = result.metadata.as_ref().context("results have metadata")?.fuel_consumed;
+    let fuel = result.metadata.as_ref().and_then(|it| it.fuel_consumed).context("results say the fuel")?;
     assert!(fuel > 20_000_000, "{fuel} units of fuel prove nothing");
     Ok(())
 }
@@ -181,6 +182,47 @@ fn every_action_has_log_lines_of_its_own() -> Result<()> {
     let log = || json!({"lines": 100, "bytes": 1});
     host.applied(job(UNRULY, "log-twice").action("LOG", log()).action("LOG", log()))?;
     assert_eq!(guest_log("log-twice").len(), 200);
+    Ok(())
+}
+
+#[test]
+fn a_job_has_only_so_many_log_lines_in_all_its_actions_and_the_log_says_so_once() -> Result<()> {
+    keep_guest_logs();
+    let limits = Limits { log_lines_per_job_max: 50, ..Limits::default() };
+    let host = Setup::new().limits(limits).start()?;
+    let ten_actions = |document| {
+        let log = |job: JobText, _| job.action("LOG", json!({"lines": 10, "bytes": 1}));
+        (0..10).fold(job(UNRULY, document), log)
+    };
+    host.applied(ten_actions("log-all"))?;
+    let lines = guest_log("log-all");
+    assert_eq!(lines.len(), 51, "{lines:#?}");
+    assert!(lines[50].contains("more than 50 log lines in one job"), "{}", lines[50]);
+    // The next job may write as many again.
+    host.applied(ten_actions("log-all"))?;
+    assert_eq!(guest_log("log-all").len(), 102);
+    Ok(())
+}
+
+#[test]
+fn a_plugin_has_only_so_many_log_lines_in_a_second_and_the_log_says_so() -> Result<()> {
+    keep_guest_logs();
+    let host = Setup::new().quiet()?.start()?;
+    host.applied(job(UNRULY, "log-fast").action("LOG", json!({"lines": 100, "bytes": 1})))?;
+    let lines = guest_log("log-fast");
+    let told = lines.iter().filter(|line| line.contains("more than 5 log lines of this plugin in one second")).count();
+    assert!(told > 0 && lines.len() < 100, "{lines:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_limit_that_was_met_is_named_with_its_number() -> Result<()> {
+    let host = Setup::new().scarce().start()?;
+    let config = json!({"jobTimeout": 1, "maxRetries": 0});
+    let failure = host.failed(spin("u"))?;
+    assert!(failure.message.contains("20000000 units are allowed in one call"), "{}", failure.message);
+    let failure = Host::start()?.failed(spin("u").with("config", config))?;
+    assert!(failure.message.contains("longer than its timeout of 1 ms"), "{}", failure.message);
     Ok(())
 }
 

@@ -146,6 +146,13 @@ impl Setup {
         self
     }
 
+    /// The unruly guest alone, with five log lines a second.
+    pub(crate) fn quiet(self) -> Result<Self> {
+        let limits = GuestLimits { log_lines_per_second_max: 5, instances_max: 64, ..GuestLimits::default() };
+        let sandbox = Sandbox::builder().guest_limits(limits).artefact_cache(cache()).build()?;
+        Ok(self.only(Arc::new(sandbox.admit(&component(UNRULY))?)))
+    }
+
     pub(crate) fn workers(mut self, count: usize) -> Self {
         self.config.manager.max_concurrency = Some(count);
         self

@@ -1,0 +1,10 @@
+;; Begins with 60 MiB, and fills them when its document is loaded.
+(memory $memory 960)
+(func $load (param $list i32) (param $length i32) (result i32)
+  (global.set $count (i32.const 0))
+  (if (local.get $length)
+    (then (call $parse (i32.load offset=8 (local.get $list)) (i32.load offset=12 (local.get $list)))))
+  (global.set $heap (i32.const 65536))
+  (memory.fill (i32.const 1048576) (i32.const 97) (i32.const 61865984))
+  (call $loaded (call $handle_new (i32.const 7))))
+(func $bad (result i32) (call $good))

@@ -1,0 +1,16 @@
+;; Returns `[1e20,1e20,…0]`: 10 MiB, which in canonical form are four times as much.
+(data $manifest (i32.const 256)
+  "\10\00\00\00\0d\00\00\00" "\01\00\00\00" "\00\02\00\00\01\00\00\00" "\10\02\00\00\02\00\00\00" "\00")
+(func $bad (result i32)
+  (local $length i32)
+  (drop (memory.grow (i32.const 200)))
+  (i32.store8 (i32.const 65536) (i32.const 91))
+  (i32.store (i32.const 65537) (i32.const 0x30326531))
+  (i32.store8 (i32.const 65541) (i32.const 44))
+  (local.set $length (i32.const 5))
+  (loop $double
+    (memory.copy (i32.add (i32.const 65537) (local.get $length)) (i32.const 65537) (local.get $length))
+    (local.set $length (i32.shl (local.get $length) (i32.const 1)))
+    (br_if $double (i32.lt_u (local.get $length) (i32.const 10000000))))
+  (i32.store16 (i32.add (i32.const 65537) (local.get $length)) (i32.const 0x5d30))
+  (call $ok_at (i32.const 65536) (i32.add (local.get $length) (i32.const 3))))
