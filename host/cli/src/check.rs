@@ -110,6 +110,7 @@ fn difference(difference: &Difference) -> Value {
         Difference::OtherType { place, expected, found } => {
             json!({ "kind": "other-type", "place": place, "expected": expected, "found": found })
         }
+        Difference::Omitted { count } => json!({ "kind": "omitted", "count": count }),
     }
 }
 

@@ -1,34 +1,42 @@
 //! Lets a component in, or says why not.
 
 mod canary;
+mod inspect;
 mod measures;
 mod scan;
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use reductor_core::{ActionSchema, ActionType, DocumentType, Json, Manifest, PluginRef, Scope};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
+pub(crate) use self::inspect::{Facts, Refusal, inspect};
+pub(crate) use self::measures::Maxima;
 pub use self::measures::{BinaryMeasures, Measure, OverLimit, StaticLimits};
 use crate::abi::ManifestResult;
-use crate::compile::CompileError;
+use crate::compile::{CompileError, Failure, Made, Turn};
 use crate::difference::{self, Difference};
 use crate::guest::{ExportIndices, Template};
 use crate::log::LineRate;
 use crate::plugin::Plugin;
 use crate::sandbox::Sandbox;
-use crate::sections;
 use crate::text::printable;
+use crate::wasi;
 
 const SCOPES_MAX: usize = 64;
 const ACTIONS_MAX: usize = 1_000;
 const NAME_BYTES_MAX: usize = 200;
+/// Bytes of what went wrong that are told.
+pub(crate) const PROBLEM_BYTES_MAX: usize = 1 << 10;
+/// Stack that the host needs beside a guest's own when it tries a component.
+const HOST_STACK_BYTES: usize = 2 << 20;
 
 /// Why a component was not let in.
 #[derive(Debug, thiserror::Error)]
@@ -70,10 +78,19 @@ pub enum AdmissionError {
     /// There is no machine code of it.
     #[error(transparent)]
     NotCompiled(#[from] CompileError),
-    /// It cannot be linked with what a host offers, which is what the check of its world is to
-    /// find out before.
+    /// It cannot be linked with what a host offers, in a way that the comparison of its world
+    /// does not tell.
     #[error("the component could not be linked: {0}")]
     NotLinked(String),
+    /// Other components are being admitted, and it was not its turn in time.
+    #[error("other components are being admitted, and there was no turn within {} s; try again later", .waited.as_secs_f64())]
+    Busy {
+        /// How long a turn was waited for at most.
+        waited: Duration,
+    },
+    /// The host could not start a thread to try it on.
+    #[error("there is no thread to try the component on")]
+    NoThread(#[source] io::Error),
     /// What it says of itself makes no sense.
     #[error("its manifest is not usable: {field}: {problem}")]
     Manifest {
@@ -112,8 +129,9 @@ impl AdmissionError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Unreadable(_)
-            | Self::NotLinked(_)
-            | Self::NotCompiled(CompileError::Died { .. } | CompileError::Worker { .. }) => Blame::Host,
+            | Self::Busy { .. }
+            | Self::NoThread(_)
+            | Self::NotCompiled(CompileError::Worker { .. }) => Blame::Host,
             Self::Canary { blame, .. } => *blame,
             _ => Blame::Component,
         }
@@ -134,46 +152,110 @@ impl Sandbox {
 
     /// Checks a component, compiles it, and tries it in a throwaway instance.
     ///
+    /// With a compile worker this process reads no more of the component than its first bytes.
+    /// Components are compiled one at a time, and tried few at a time; others wait for their
+    /// turn, no longer than [`SandboxBuilder::admission_wait_max`] says.
+    ///
+    /// [`SandboxBuilder::admission_wait_max`]: crate::SandboxBuilder::admission_wait_max
+    ///
     /// # Errors
     ///
     /// [`AdmissionError`]; nothing of the component runs on then.
     pub fn admit(&self, bytes: &[u8]) -> Result<Plugin, AdmissionError> {
-        let limits = self.limits();
-        check_kind(bytes, limits.component_bytes_max)?;
-        let measures = scan::scan(bytes, self.static_limits(), limits)?;
-        let imports = difference::check_world(bytes).map_err(AdmissionError::OtherWorld)?;
+        check_kind(bytes, self.limits().component_bytes_max)?;
         let digest: [u8; 32] = Sha256::digest(bytes).into();
-        let (to_compile, lines) = sections::split(bytes);
-        // The code of what is compiled, which may be less than what was handed in.
-        let code_digest = match &to_compile {
-            Cow::Borrowed(_) => digest,
-            Cow::Owned(altered) => Sha256::digest(altered).into(),
+        let (inner, wait_max) = (&self.0, self.0.admission_wait_max);
+        // Without a worker it is compiled here, and then the turn must come before.
+        let here = match inner.compiler.worker {
+            Some(_) => None,
+            None => Some(self.turn()?),
         };
-        let compiled = self.0.compiler.compile(&self.0.engine, &to_compile, &code_digest)?;
-        let exports = exports(&compiled.component)?;
-        let linked = self.0.linker.instantiate_pre(&compiled.component);
-        let pre = linked.map_err(|error| AdmissionError::NotLinked(format!("{error:#}")))?;
+        let made = inner.compiler.make(&inner.engine, &inner.maxima, bytes, &digest, wait_max)?;
+        let _turn = match here {
+            Some(turn) => turn,
+            None => self.turn()?,
+        };
+        on_own_stack(self.limits().stack_bytes_max, || self.try_out(bytes, &digest, made))
+    }
+
+    fn turn(&self) -> Result<Turn<'_>, AdmissionError> {
+        let waited = self.0.admission_wait_max;
+        self.0.turns.take(waited).map_err(|_| AdmissionError::Busy { waited })
+    }
+
+    /// Links a component with what the host offers, and tries it.
+    fn try_out(&self, bytes: &[u8], digest: &[u8; 32], made: Made) -> Result<Plugin, AdmissionError> {
+        let exports = exports(&made.component)?;
+        let linked = self.0.linker.instantiate_pre(&made.component);
+        let pre = linked.map_err(|error| not_linked(&format!("{error:#}")))?;
+        let (limits, lines) = (self.limits(), Arc::new(made.facts.lines.tables(bytes)));
         let log_rate = Arc::new(LineRate::new(limits.log_lines_per_second_max));
-        let mut template =
-            Template { pre, exports, limits: *limits, canonical: true, lines: Arc::new(lines), log_rate };
+        let mut template = Template { pre, exports, limits: *limits, canonical: true, lines, log_rate };
         let manifest = canary::canary(&mut template, self.0.canary_time_max)?;
         let plugin = PluginRef {
             document_type: manifest.document_type.clone(),
             version: manifest.version,
-            digest: name_digest(&digest).into(),
+            digest: name_digest(digest).into(),
         };
         Ok(Plugin {
             manifest,
             plugin: Arc::new(plugin),
             template: Arc::new(template),
-            imports,
+            imports: made.facts.imports,
             component_bytes: bytes.len(),
-            measures,
-            code_origin: compiled.origin,
-            compile_time: compiled.took,
+            measures: made.facts.measures,
+            code_origin: made.origin,
+            compile_time: made.took,
             _sandbox: self.clone(),
         })
     }
+}
+
+impl From<Failure> for AdmissionError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::NotCompiled(error) => Self::NotCompiled(error),
+            Failure::Busy { wait_max } => Self::Busy { waited: wait_max },
+        }
+    }
+}
+
+/// Runs on a thread with room for a guest's stack beside the host's, whatever the caller's has. A
+/// panic of it goes on in the caller.
+fn on_own_stack<T: Send>(
+    guest_bytes: usize,
+    run: impl FnOnce() -> Result<T, AdmissionError> + Send,
+) -> Result<T, AdmissionError> {
+    let builder = thread::Builder::new().name("reductor-canary".to_owned());
+    let builder = builder.stack_size(guest_bytes.saturating_add(HOST_STACK_BYTES));
+    thread::scope(|scope| {
+        let started = builder.spawn_scoped(scope, run).map_err(AdmissionError::NoThread)?;
+        started.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// What decides whether a component is let in, as far as it is not in the limits: what was found
+/// out by other rules is found out again.
+pub(crate) fn rules() -> &'static [u8] {
+    static RULES: OnceLock<[u8; 32]> = OnceLock::new();
+    let sources = [
+        env!("CARGO_PKG_VERSION"),
+        difference::WIT,
+        wasi::WIT,
+        include_str!("admit/inspect.rs"),
+        include_str!("admit/measures.rs"),
+        include_str!("admit/scan.rs"),
+        include_str!("admit/scan/made.rs"),
+        include_str!("admit/scan/types.rs"),
+        include_str!("difference.rs"),
+        include_str!("sections.rs"),
+    ];
+    RULES.get_or_init(|| {
+        let mut hasher = Sha256::new();
+        sources.iter().for_each(|source| hasher.update(Sha256::digest(source)));
+        hasher.finalize().into()
+    })
 }
 
 /// Reads a file of which the length may be a lie, or unknown.
@@ -183,7 +265,7 @@ fn read(file: &Path, max: usize) -> io::Result<Result<Vec<u8>, AdmissionError>> 
     if length > max {
         return Ok(Err(AdmissionError::TooLarge { bytes: length, max }));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(length);
     file.take((max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(Ok(bytes))
 }
@@ -222,7 +304,7 @@ fn exports(component: &Component) -> Result<ExportIndices, AdmissionError> {
     let find = |name: &str| {
         let index = model.as_ref().and_then(|model| component.get_export_index(Some(model), name));
         // The world was compared before, so this is a hole in that comparison.
-        index.ok_or_else(|| AdmissionError::NotLinked(format!("the export `{name}` cannot be found")))
+        index.ok_or_else(|| not_linked(&format!("the export `{name}` cannot be found")))
     };
     Ok(ExportIndices {
         describe: find("describe")?,
@@ -231,6 +313,10 @@ fn exports(component: &Component) -> Result<ExportIndices, AdmissionError> {
         state: find("[method]document.state")?,
         upgrade: find("upgrade")?,
     })
+}
+
+fn not_linked(problem: &str) -> AdmissionError {
+    AdmissionError::NotLinked(printable(problem, PROBLEM_BYTES_MAX))
 }
 
 /// Checks what a model says of itself.

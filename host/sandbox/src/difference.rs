@@ -6,14 +6,23 @@ use std::fmt;
 
 use wit_component::DecodedWasm;
 use wit_parser::{
-    Function, Handle, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, World, WorldId, WorldItem, WorldKey,
+    Function, Handle, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner, World, WorldId, WorldItem,
+    WorldKey,
 };
 
+use crate::text::printable;
 use crate::wasi;
 
 /// The interface that a guest exports.
 pub(crate) const MODEL: &str = "reductor:reducer/model@1.0.0";
-const WIT: &str = include_str!("../../../wit/reducer.wit");
+pub(crate) const WIT: &str = include_str!("../../../wit/reducer.wit");
+/// Differences that are told; how many more there are is told as well.
+pub(crate) const DIFFERENCES_MAX: usize = 50;
+/// Bytes of a name, a place or a type that are told.
+pub(crate) const TEXT_BYTES_MAX: usize = 200;
+/// Interfaces that a component may import: twice as many as there are to import, since one may
+/// be there in several patch versions.
+pub(crate) const IMPORTS_MAX: usize = 64;
 
 /// One way in which a component does not fit the world `reducer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +48,11 @@ pub enum Difference {
         /// The type in the component.
         found: String,
     },
+    /// There are more than are told.
+    Omitted {
+        /// How many more.
+        count: usize,
+    },
 }
 
 impl fmt::Display for Difference {
@@ -49,8 +63,56 @@ impl fmt::Display for Difference {
             Self::OtherType { place, expected, found } => {
                 write!(f, "wrong type: {place}: expected {expected}, found {found}")
             }
+            Self::Omitted { count } => write!(f, "and {count} more"),
         }
     }
+}
+
+/// The differences found so far: a bounded number of them, each of bounded length.
+#[derive(Debug, Default)]
+pub(crate) struct Differences {
+    told: Vec<Difference>,
+    omitted: usize,
+}
+
+impl Differences {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    pub(crate) fn not_granted(&mut self, name: &str) {
+        let remedy = remedy(name);
+        self.push(|| Difference::ImportNotGranted { name: shown(name), remedy });
+    }
+
+    fn missing(&mut self, name: &str) {
+        self.push(|| Difference::MissingExport { name: shown(name) });
+    }
+
+    fn other(&mut self, place: &str, expected: &str, found: &str) {
+        self.push(|| Difference::OtherType { place: shown(place), expected: shown(expected), found: shown(found) });
+    }
+
+    fn push(&mut self, difference: impl FnOnce() -> Difference) {
+        if self.told.len() < DIFFERENCES_MAX {
+            self.told.push(difference());
+        } else {
+            self.omitted += 1;
+        }
+    }
+}
+
+impl From<Differences> for Vec<Difference> {
+    fn from(Differences { mut told, omitted }: Differences) -> Self {
+        if omitted > 0 {
+            told.push(Difference::Omitted { count: omitted });
+        }
+        told
+    }
+}
+
+fn shown(text: &str) -> String {
+    printable(text, TEXT_BYTES_MAX)
 }
 
 /// Compares a valid component with the world. Returns the names of its imports.
@@ -63,15 +125,15 @@ pub(crate) fn check_world(component: &[u8]) -> Result<Vec<String>, Vec<Differenc
     };
     let (expected, expected_world, wasi_world) = our_worlds();
     let mut comparison =
-        Comparison { expected: &expected, found: &found, visited: HashSet::new(), differences: Vec::new() };
+        Comparison { expected: &expected, found: &found, visited: HashSet::new(), differences: Differences::default() };
     let granted = [&expected.worlds[expected_world], &expected.worlds[wasi_world]];
     comparison.imports(granted, &found.worlds[world]);
     comparison.exports(&expected.worlds[expected_world], &found.worlds[world]);
     if comparison.differences.is_empty() {
-        let names = found.worlds[world].imports.iter().map(|(key, _)| found.name_world_key(key));
+        let names = found.worlds[world].imports.iter().map(|(key, _)| shown(&found.name_world_key(key)));
         return Ok(names.collect());
     }
-    Err(comparison.differences)
+    Err(comparison.differences.into())
 }
 
 /// The world `reducer`, and the one that has what of WASI is granted.
@@ -90,18 +152,22 @@ struct Comparison<'a> {
     found: &'a Resolve,
     /// Pairs of named types that were compared already.
     visited: HashSet<(TypeId, TypeId)>,
-    differences: Vec<Difference>,
+    differences: Differences,
 }
 
 impl Comparison<'_> {
     fn imports(&mut self, granted: [&World; 2], found: &World) {
-        for (key, item) in &found.imports {
+        for (position, (key, item)) in found.imports.iter().enumerate() {
             let name = self.found.name_world_key(key);
+            if position >= IMPORTS_MAX {
+                self.differences.push(|| Difference::ImportNotGranted { name: shown(&name), remedy: TOO_MANY_IMPORTS });
+                continue;
+            }
             let granted_name = wasi::granted_version(&name);
             let imports = granted.iter().flat_map(|world| &world.imports);
             match (interface(self.expected, imports, &granted_name), item) {
                 (Some(granted), WorldItem::Interface { id, .. }) => self.imported_interface(&name, granted, *id),
-                _ => self.not_granted(name),
+                _ => self.differences.not_granted(&name),
             }
         }
     }
@@ -112,7 +178,7 @@ impl Comparison<'_> {
         for (resource, id) in &found.interfaces[wanted].types {
             let is_resource = matches!(found.types[*id].kind, TypeDefKind::Resource);
             if is_resource && !expected.interfaces[granted].types.contains_key(resource) {
-                self.not_granted(format!("{name}#{resource}"));
+                self.differences.not_granted(&format!("{name}#{resource}"));
             }
         }
         for (function, wanted) in &found.interfaces[wanted].functions {
@@ -121,14 +187,9 @@ impl Comparison<'_> {
                     self.function(format!("{name}#{}", readable(function)), granted, wanted);
                 }
                 Some(granted) => self.function(readable(function), granted, wanted),
-                None => self.not_granted(format!("{name}#{}", readable(function))),
+                None => self.differences.not_granted(&format!("{name}#{}", readable(function))),
             }
         }
-    }
-
-    fn not_granted(&mut self, name: String) {
-        let remedy = remedy(&name);
-        self.differences.push(Difference::ImportNotGranted { name, remedy });
     }
 
     /// A guest may export more than is asked of it, but not less.
@@ -137,16 +198,14 @@ impl Comparison<'_> {
             let name = self.expected.name_world_key(key);
             let WorldItem::Interface { id: wanted, .. } = item else { continue };
             let Some(given) = interface(self.found, &found.exports, &name) else {
-                self.differences.push(Difference::MissingExport { name });
+                self.differences.missing(&name);
                 continue;
             };
             let (expected, found) = (self.expected, self.found);
             for (function, wanted) in &expected.interfaces[*wanted].functions {
                 match found.interfaces[given].functions.get(function) {
                     Some(given) => self.function(readable(function), wanted, given),
-                    None => self
-                        .differences
-                        .push(Difference::MissingExport { name: format!("{name}#{}", readable(function)) }),
+                    None => self.differences.missing(&format!("{name}#{}", readable(function))),
                 }
             }
         }
@@ -155,7 +214,7 @@ impl Comparison<'_> {
     fn function(&mut self, name: String, expected: &Function, found: &Function) {
         if expected.params.len() != found.params.len() {
             let count = |function: &Function| format!("{} parameters", function.params.len());
-            return self.other(name, count(expected), count(found));
+            return self.differences.other(&name, &count(expected), &count(found));
         }
         for (expected, found) in expected.params.iter().zip(&found.params) {
             self.types(&format!("{name}, parameter `{}`", expected.name), &expected.ty, &found.ty);
@@ -164,10 +223,9 @@ impl Comparison<'_> {
             (Some(expected), Some(found)) => self.types(&format!("{name}, result"), expected, found),
             (None, None) => {}
             (expected, found) => {
-                let spell = |resolve: &Resolve, result: &Option<Type>| {
-                    result.as_ref().map_or("nothing".to_owned(), |ty| spell(resolve, ty))
-                };
-                self.other(format!("{name}, result"), spell(self.expected, expected), spell(self.found, found));
+                let (expected, found) =
+                    (optional(self.expected, expected.as_ref()), optional(self.found, found.as_ref()));
+                self.differences.other(&format!("{name}, result"), &expected, &found);
             }
         }
     }
@@ -176,7 +234,7 @@ impl Comparison<'_> {
         let (expected, found) = (resolve_alias(self.expected, expected), resolve_alias(self.found, found));
         let (Type::Id(expected_id), Type::Id(found_id)) = (expected, found) else {
             if expected != found {
-                self.other(place.to_owned(), spell(self.expected, &expected), spell(self.found, &found));
+                self.differences.other(place, &spell(self.expected, &expected), &spell(self.found, &found));
             }
             return;
         };
@@ -196,28 +254,33 @@ impl Comparison<'_> {
                 self.optional(&format!("{place}, error"), expected.err.as_ref(), found.err.as_ref());
             }
             (Record(expected), Record(found)) => {
-                let names = |record: &wit_parser::Record| {
-                    record.fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>()
+                let names = |record: &'_ wit_parser::Record| -> Vec<String> {
+                    record.fields.iter().map(|field| field.name.clone()).collect()
                 };
-                if names(expected) != names(found) {
-                    let spell = |record| format!("record {{ {} }}", names(record).join(", "));
-                    return self.other(place.to_owned(), spell(expected), spell(found));
+                if !self.names(place, "record", &names(expected), &names(found)) {
+                    return;
                 }
                 for (expected, found) in expected.fields.iter().zip(&found.fields) {
                     self.types(&format!("{place}, field `{}`", expected.name), &expected.ty, &found.ty);
                 }
             }
             (Enum(expected), Enum(found)) => {
-                let names = |cases: &wit_parser::Enum| joined(cases.cases.iter().map(|case| &case.name));
-                self.names(place, "enum", names(expected), names(found));
+                let names = |cases: &wit_parser::Enum| -> Vec<String> {
+                    cases.cases.iter().map(|case| case.name.clone()).collect()
+                };
+                self.names(place, "enum", &names(expected), &names(found));
             }
             (Flags(expected), Flags(found)) => {
-                let names = |flags: &wit_parser::Flags| joined(flags.flags.iter().map(|flag| &flag.name));
-                self.names(place, "flags", names(expected), names(found));
+                let names = |flags: &wit_parser::Flags| -> Vec<String> {
+                    flags.flags.iter().map(|flag| flag.name.clone()).collect()
+                };
+                self.names(place, "flags", &names(expected), &names(found));
             }
             (Variant(expected), Variant(found)) => {
-                let names = |variant: &wit_parser::Variant| joined(variant.cases.iter().map(|case| &case.name));
-                if self.names(place, "variant", names(expected), names(found)) {
+                let names = |variant: &wit_parser::Variant| -> Vec<String> {
+                    variant.cases.iter().map(|case| case.name.clone()).collect()
+                };
+                if self.names(place, "variant", &names(expected), &names(found)) {
                     for (expected, found) in expected.cases.iter().zip(&found.cases) {
                         let place = format!("{place}, case `{}`", expected.name);
                         self.optional(&place, expected.ty.as_ref(), found.ty.as_ref());
@@ -229,14 +292,23 @@ impl Comparison<'_> {
                     self.types(&format!("{place}, element"), expected, found);
                 }
             }
-            (Resource, Resource) => {}
-            (TypeDefKind::Handle(_), TypeDefKind::Handle(_))
-                if spell_definition(self.expected, expected) == spell_definition(self.found, found) => {}
-            _ => self.other(
-                place.to_owned(),
-                spell_definition(self.expected, expected),
-                spell_definition(self.found, found),
-            ),
+            // Two resources are one if they have one name in one interface.
+            (Resource, Resource) => {
+                let (expected, found) = (resource(self.expected, expected), resource(self.found, found));
+                if expected != found {
+                    self.differences.other(place, &expected, &found);
+                }
+            }
+            (TypeDefKind::Handle(Handle::Own(expected)), TypeDefKind::Handle(Handle::Own(found)))
+            | (TypeDefKind::Handle(Handle::Borrow(expected)), TypeDefKind::Handle(Handle::Borrow(found))) => {
+                self.types(place, &Type::Id(*expected), &Type::Id(*found));
+            }
+            _ => {
+                let mut spelled = (Spelling::default(), Spelling::default());
+                spelled.0.definition(self.expected, expected);
+                spelled.1.definition(self.found, found);
+                self.differences.other(place, &spelled.0.0, &spelled.1.0);
+            }
         }
     }
 
@@ -245,29 +317,34 @@ impl Comparison<'_> {
             (Some(expected), Some(found)) => self.types(place, expected, found),
             (None, None) => {}
             (expected, found) => {
-                let spell =
-                    |resolve: &Resolve, ty: Option<&Type>| ty.map_or("nothing".to_owned(), |ty| spell(resolve, ty));
-                self.other(place.to_owned(), spell(self.expected, expected), spell(self.found, found));
+                self.differences.other(place, &optional(self.expected, expected), &optional(self.found, found));
             }
         }
     }
 
     /// Compares the names that make up a type. Says whether they are the same.
-    fn names(&mut self, place: &str, kind: &str, expected: String, found: String) -> bool {
+    fn names(&mut self, place: &str, kind: &str, expected: &[String], found: &[String]) -> bool {
         let same = expected == found;
         if !same {
-            self.other(place.to_owned(), format!("{kind} {{ {expected} }}"), format!("{kind} {{ {found} }}"));
+            self.differences.other(place, &listed(kind, expected), &listed(kind, found));
         }
         same
     }
-
-    fn other(&mut self, place: String, expected: String, found: String) {
-        self.differences.push(Difference::OtherType { place, expected, found });
-    }
 }
 
-fn joined<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    names.map(String::as_str).collect::<Vec<_>>().join(", ")
+/// Names in braces, as far as they are told.
+fn listed(kind: &str, names: &[String]) -> String {
+    let mut text = format!("{kind} {{ ");
+    for (position, name) in names.iter().enumerate() {
+        if text.len() > TEXT_BYTES_MAX {
+            break;
+        }
+        if position > 0 {
+            text += ", ";
+        }
+        text += name;
+    }
+    text + " }"
 }
 
 fn interface<'a>(
@@ -293,33 +370,76 @@ fn resolve_alias(resolve: &Resolve, ty: &Type) -> Type {
     ty
 }
 
+/// The full name of a resource, such as `resource wasi:io/streams@0.2.12#input-stream`. All patch
+/// versions of WASI 0.2 have the same resources.
+fn resource(resolve: &Resolve, definition: &TypeDef) -> String {
+    let interface = match definition.owner {
+        TypeOwner::Interface(id) => resolve.id_of(id),
+        TypeOwner::World(_) | TypeOwner::None => None,
+    };
+    let interface = interface.map_or("of no named interface".to_owned(), |name| wasi::granted_version(&name));
+    format!("resource {interface}#{}", definition.name.as_deref().unwrap_or_default())
+}
+
 /// Spells a type as WIT does, as far as a reader needs.
 fn spell(resolve: &Resolve, ty: &Type) -> String {
-    match resolve_alias(resolve, ty) {
-        Type::Id(id) => spell_definition(resolve, &resolve.types[id]),
-        primitive => format!("{primitive:?}").to_lowercase(),
-    }
+    let mut spelling = Spelling::default();
+    spelling.ty(resolve, ty);
+    spelling.0
 }
 
-fn spell_definition(resolve: &Resolve, definition: &TypeDef) -> String {
-    let optional = |ty: &Option<Type>| ty.as_ref().map_or("_".to_owned(), |ty| spell(resolve, ty));
-    match &definition.kind {
-        TypeDefKind::List(element) => format!("list<{}>", spell(resolve, element)),
-        TypeDefKind::Option(inner) => format!("option<{}>", spell(resolve, inner)),
-        TypeDefKind::Result(result) => format!("result<{}, {}>", optional(&result.ok), optional(&result.err)),
-        TypeDefKind::Tuple(tuple) => {
-            let types: Vec<_> = tuple.types.iter().map(|ty| spell(resolve, ty)).collect();
-            format!("tuple<{}>", types.join(", "))
+fn optional(resolve: &Resolve, ty: Option<&Type>) -> String {
+    ty.map_or("nothing".to_owned(), |ty| spell(resolve, ty))
+}
+
+/// A type in words, which ends soon after it is longer than is told: a type that mentions
+/// another one twice, and that one a third one twice, would have words without end.
+#[derive(Default)]
+struct Spelling(String);
+
+impl Spelling {
+    fn ty(&mut self, resolve: &Resolve, ty: &Type) {
+        if self.0.len() > TEXT_BYTES_MAX {
+            return;
         }
-        TypeDefKind::Handle(Handle::Own(id)) => spell(resolve, &Type::Id(*id)),
-        TypeDefKind::Handle(Handle::Borrow(id)) => format!("borrow<{}>", spell(resolve, &Type::Id(*id))),
-        _ => named(definition),
+        match resolve_alias(resolve, ty) {
+            Type::Id(id) => self.definition(resolve, &resolve.types[id]),
+            primitive => self.0 += &format!("{primitive:?}").to_lowercase(),
+        }
     }
-}
 
-fn named(definition: &TypeDef) -> String {
-    let kind = definition.kind.as_str();
-    definition.name.as_ref().map_or_else(|| kind.to_owned(), |name| format!("{kind} {name}"))
+    fn definition(&mut self, resolve: &Resolve, definition: &TypeDef) {
+        match &definition.kind {
+            TypeDefKind::List(element) => self.of("list", resolve, [Some(element)]),
+            TypeDefKind::Option(inner) => self.of("option", resolve, [Some(inner)]),
+            TypeDefKind::Result(result) => self.of("result", resolve, [result.ok.as_ref(), result.err.as_ref()]),
+            TypeDefKind::Tuple(tuple) => self.of("tuple", resolve, tuple.types.iter().map(Some)),
+            TypeDefKind::Handle(Handle::Own(id)) => self.ty(resolve, &Type::Id(*id)),
+            TypeDefKind::Handle(Handle::Borrow(id)) => self.of("borrow", resolve, [Some(&Type::Id(*id))]),
+            kind => {
+                self.0 += kind.as_str();
+                if let Some(name) = &definition.name {
+                    self.0 += " ";
+                    self.0 += name;
+                }
+            }
+        }
+    }
+
+    fn of<'a>(&mut self, kind: &str, resolve: &Resolve, types: impl IntoIterator<Item = Option<&'a Type>>) {
+        self.0 += kind;
+        for (position, ty) in types.into_iter().enumerate() {
+            if self.0.len() > TEXT_BYTES_MAX {
+                return;
+            }
+            self.0 += if position == 0 { "<" } else { ", " };
+            match ty {
+                Some(ty) => self.ty(resolve, ty),
+                None => self.0 += "_",
+            }
+        }
+        self.0 += ">";
+    }
 }
 
 /// Spells a function's name as its author wrote it: `document.apply`, not
@@ -328,34 +448,38 @@ fn readable(function: &str) -> String {
     function.rsplit_once(']').map_or(function, |(_, name)| name).to_owned()
 }
 
+/// The remedy where no import is wrong, but their number.
+pub(crate) const TOO_MANY_IMPORTS: &str = "no component needs as many interfaces; import each in one version";
+
+/// What would remove an import, for each kind of import.
+pub(crate) const REMEDIES: [&str; 7] = [
+    "reducers are pure: they reach no network; pass what they need in the action's input, and build with \
+     `disableFeatures: ['http', 'fetch-event']` (componentize-js) or `--stub-wasi` (componentize-py)",
+    "reducers are pure: they reach no network; pass what they need in the action's input, and build with \
+     `--stub-wasi` (componentize-py), without networking features, or for wasm32-unknown-unknown",
+    "this host offers what WASI 0.2.12 has of that interface; build with an SDK of that age or without the function",
+    "this host offers WASI 0.2; build for that, or for wasm32-unknown-unknown",
+    "of WASI 0.2 only what a standard library needs is granted: environment, exit and streams of `cli`, the two \
+     clocks, `random`, `io` and an empty `filesystem`; remove what imports more, or build for \
+     wasm32-unknown-unknown as `reductor build` does",
+    "this host offers version 1.0.0 of the interface; build with the matching SDK",
+    "only `reductor:reducer/host@1.0.0` and parts of WASI 0.2 are granted; remove the dependency that imports it",
+];
+
 /// What would remove an import.
 fn remedy(name: &str) -> &'static str {
     let (package, rest) = name.split_once('/').unwrap_or((name, ""));
     let is_granted_version = wasi::granted_version(name) != name || name.ends_with(wasi::VERSION);
+    let is_granted_package =
+        matches!(package, "wasi:cli" | "wasi:clocks" | "wasi:random" | "wasi:io" | "wasi:filesystem");
+    let [http, sockets, item, version, wasi, own, other] = REMEDIES;
     match package {
-        "wasi:http" => {
-            "reducers are pure: they reach no network; pass what they need in the action's input, and build with \
-             `disableFeatures: ['http', 'fetch-event']` (componentize-js) or `--stub-wasi` (componentize-py)"
-        }
-        "wasi:sockets" => {
-            "reducers are pure: they reach no network; pass what they need in the action's input, and build with \
-             `--stub-wasi` (componentize-py), without networking features, or for wasm32-unknown-unknown"
-        }
-        "wasi:cli" | "wasi:clocks" | "wasi:random" | "wasi:io" | "wasi:filesystem" if rest.contains('#') => {
-            "this host offers what WASI 0.2.12 has of that interface; build with an SDK of that age or without the \
-             function"
-        }
-        "wasi:cli" | "wasi:clocks" | "wasi:random" | "wasi:io" | "wasi:filesystem" if !is_granted_version => {
-            "this host offers WASI 0.2; build for that, or for wasm32-unknown-unknown"
-        }
-        _ if package.starts_with("wasi:") => {
-            "of WASI 0.2 only what a standard library needs is granted: environment, exit and streams of `cli`, the two \
-             clocks, `random`, `io` and an empty `filesystem`; remove what imports more, or build for \
-             wasm32-unknown-unknown as `reductor build` does"
-        }
-        "reductor:reducer" => "this host offers version 1.0.0 of the interface; build with the matching SDK",
-        _ => {
-            "only `reductor:reducer/host@1.0.0` and parts of WASI 0.2 are granted; remove the dependency that imports it"
-        }
+        "wasi:http" => http,
+        "wasi:sockets" => sockets,
+        _ if is_granted_package && rest.contains('#') => item,
+        _ if is_granted_package && !is_granted_version => version,
+        _ if package.starts_with("wasi:") => wasi,
+        "reductor:reducer" => own,
+        _ => other,
     }
 }

@@ -13,8 +13,8 @@
 //! refused at admission, with what would remove the import.
 //!
 //! Where things are: `sandbox` has the engine and its configuration, `admit` the checks that
-//! a component passes before it may run, `compile` how it becomes machine code, in a child
-//! process and out of a cache if there are, `difference` what does not fit the world, `guest`
+//! a component passes before it may run, `compile` the child process in which it is checked and
+//! becomes machine code, and the cache of what came out, `difference` what does not fit the world, `guest`
 //! the calls into an instance, `host` and `wasi` what an instance may call, `limiter` memory and
 //! tables, `log` how many lines it may write, `failure` what a failed call means, `sections` and `lines` names and places in the
 //! source, `abi` the types that cross the boundary.

@@ -7,11 +7,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use reductor_core::Allowance;
+use wasmparser::WasmFeatures;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::admit::StaticLimits;
-use crate::compile::{ArtefactCache, CompileWorker, Compiler};
+use crate::admit::{Maxima, StaticLimits};
+use crate::compile::{ArtefactCache, CompileWorker, Compiler, Turns};
 use crate::failure::BACKTRACE_FRAMES_MAX;
 use crate::host::{self, HostState};
 use crate::limits::GuestLimits;
@@ -22,12 +23,13 @@ pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 /// How long a component may take when it is tried; one with an interpreter needs some milliseconds.
 const CANARY_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Core instances, memories and tables that one component may have. A component that
-/// `wit-component` makes from a Rust guest has up to four, one and two; guests that bring an
-/// interpreter have a few more.
-const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 20;
-const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
-const TABLES_PER_COMPONENT_MAX: u32 = 10;
+/// How long a component waits for its turn: as long as two compilations may take.
+const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(120);
+/// Components that are linked and tried at once. Each may use what a guest may use.
+const TRIED_AT_ONCE_MAX: usize = 2;
+/// Bytes that the engine's own structures of one instance may have: of one core module, and of a
+/// whole component. They are on the host's heap, for every live document.
+const INSTANCE_BYTES_MAX: usize = 1 << 20;
 
 /// A linear memory of 32 bits has no more.
 const MEMORY_BYTES_WASM32_MAX: usize = 4 << 30;
@@ -53,7 +55,11 @@ pub(crate) struct Inner {
     pub(crate) limits: GuestLimits,
     pub(crate) static_limits: StaticLimits,
     pub(crate) compiler: Compiler,
+    pub(crate) maxima: Maxima,
     pub(crate) canary_time_max: Duration,
+    pub(crate) admission_wait_max: Duration,
+    /// Turns at linking and trying components.
+    pub(crate) turns: Turns,
     pooled: bool,
     _ticker: Ticker,
 }
@@ -66,6 +72,7 @@ pub struct SandboxBuilder {
     static_limits: StaticLimits,
     compiler: Compiler,
     canary_time_max: Duration,
+    admission_wait_max: Duration,
 }
 
 impl Default for SandboxBuilder {
@@ -75,6 +82,7 @@ impl Default for SandboxBuilder {
             static_limits: StaticLimits::default(),
             compiler: Compiler::default(),
             canary_time_max: CANARY_TIME_MAX,
+            admission_wait_max: ADMISSION_WAIT_MAX,
         }
     }
 }
@@ -99,10 +107,21 @@ impl SandboxBuilder {
         self
     }
 
-    /// Compiles in a child process, within limits of time and memory, instead of in this one.
+    /// How long a component waits for its turn while others are compiled, and again while others
+    /// are tried; 120 s if this is not called. One that waits longer is refused as
+    /// [`AdmissionError::Busy`](crate::AdmissionError::Busy), and so is one where too many wait
+    /// already.
+    pub fn admission_wait_max(mut self, time: Duration) -> Self {
+        self.admission_wait_max = time;
+        self
+    }
+
+    /// Checks and compiles in a child process, within limits of time and memory, instead of in
+    /// this one.
     ///
-    /// Do this for plugins that you do not trust: within this process nothing bounds what the
-    /// compiler takes, and a crash of it is a crash of the process.
+    /// Do this for plugins that you do not trust: within this process nothing bounds what
+    /// validation and the compiler take. A panic of them is caught and refuses the component, if
+    /// the program unwinds; a stack that overflows, or memory that ends, ends the process.
     pub fn compile_worker(mut self, worker: CompileWorker) -> Self {
         self.compiler.worker = Some(worker);
         self
@@ -123,8 +142,8 @@ impl SandboxBuilder {
     ///
     /// [`SandboxError`] if this machine cannot run guests at all.
     pub fn build(self) -> Result<Sandbox, SandboxError> {
-        let Self { limits, static_limits, compiler, canary_time_max } = self;
-        let (engine, pooled) = match Engine::new(&config(&limits, Allocation::Pooled)) {
+        let Self { limits, static_limits, compiler, canary_time_max, admission_wait_max } = self;
+        let (engine, pooled) = match Engine::new(&config(&limits, Allocation::Pooled(&static_limits))) {
             Ok(engine) => (engine, true),
             Err(error) => {
                 tracing::warn!("instances are allocated on demand, because no pool could be reserved: {error:#}");
@@ -134,7 +153,19 @@ impl SandboxBuilder {
         };
         let linker = host::linker(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Ticker)?;
-        let inner = Inner { engine, linker, limits, static_limits, compiler, canary_time_max, pooled, _ticker: ticker };
+        let inner = Inner {
+            engine,
+            linker,
+            limits,
+            static_limits,
+            compiler,
+            maxima: Maxima::new(&static_limits, &limits),
+            canary_time_max,
+            admission_wait_max,
+            turns: Turns::new(TRIED_AT_ONCE_MAX),
+            pooled,
+            _ticker: ticker,
+        };
         Ok(Sandbox(Arc::new(inner)))
     }
 }
@@ -179,9 +210,10 @@ impl std::fmt::Debug for Sandbox {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Allocation {
-    Pooled,
+#[derive(Clone, Copy)]
+enum Allocation<'a> {
+    /// With room for components within these limits.
+    Pooled(&'a StaticLimits),
     OnDemand,
 }
 
@@ -206,34 +238,48 @@ pub(crate) fn code_config() -> Config {
         .wasm_multi_memory(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
-        .wasm_tail_call(false);
+        .wasm_tail_call(false)
+        // Types that refer to one another, of which one group may have a million; no guest needs
+        // what they are for.
+        .wasm_gc(false)
+        .wasm_features(WasmFeatures::FUNCTION_REFERENCES.union(WasmFeatures::EXCEPTIONS), false);
     config
 }
 
 /// How code is run, beside how it is made.
-fn config(limits: &GuestLimits, allocation: Allocation) -> Config {
+fn config(limits: &GuestLimits, allocation: Allocation<'_>) -> Config {
     let mut config = code_config();
     config.max_wasm_stack(limits.stack_bytes_max).wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
-    if allocation == Allocation::Pooled {
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    if let Allocation::Pooled(static_limits) = allocation {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits, static_limits)));
     }
     config
 }
 
 /// Room for as many documents of Rust guests as the limits say: all 8,448 of the default are
-/// there, and within the 65,530 mappings that Linux gives a process.
-fn pool(limits: &GuestLimits) -> PoolingAllocationConfig {
+/// there, and within the 65,530 mappings that Linux gives a process. Such a guest has up to four
+/// core instances, a memory and two tables; there is room for one component of any other kind.
+///
+/// What one component may have is what [`StaticLimits`] say, so that admission has refused what the
+/// pool would refuse. Only the size of the engine's own structures is for the pool to find out.
+fn pool(limits: &GuestLimits, static_limits: &StaticLimits) -> PoolingAllocationConfig {
     let instances = limits.instances_max;
+    let at_most = |max: u64| u32::try_from(max).unwrap_or(u32::MAX);
+    let core_instances_max = at_most(static_limits.core_instances_max);
+    let memories_max = at_most(static_limits.memories_max);
+    let tables_max = at_most(static_limits.tables_max);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(4))
-        .total_memories(instances)
-        .total_tables(instances.saturating_mul(3))
-        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
-        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
-        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .total_core_instances(instances.saturating_mul(4).max(core_instances_max))
+        .total_memories(instances.max(memories_max))
+        .total_tables(instances.saturating_mul(3).max(tables_max))
+        .max_core_instances_per_component(core_instances_max)
+        .max_memories_per_component(memories_max)
+        .max_tables_per_component(tables_max)
         // The pool's own default is one, and would refuse on this machine what another one takes.
-        .max_tables_per_module(TABLES_PER_COMPONENT_MAX)
+        .max_tables_per_module(tables_max)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
         .max_memory_size(memory_of_a_replay(limits))
         .table_elements(limits.table_elements_max);
     pool

@@ -4,15 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use reductor_core::{ApplyError, Branch, Call, DocumentId, LaneKey, Limits, LiveDocument as _, Manifest, ScopeState};
+use reductor_core::{
+    ApplyError, Branch, Call, DocumentId, JobId, LaneKey, Limits, LiveDocument as _, Manifest, ScopeState,
+};
 
 use super::{AdmissionError, Blame};
 use crate::guest::{self, Guest, Template};
 
 /// The component must describe itself twice in the same words, make a new document, and load
 /// what it made without changing it. All calls together may take `time_max`.
+///
+/// A guest that behaves only while it is watched should not know that it is. Its document has a
+/// name like any other, new for every admission, so its random bytes tell nothing. The order of
+/// the calls does: outside of admission nobody calls `describe`.
 pub(super) fn canary(template: &mut Template, time_max: Duration) -> Result<Manifest, AdmissionError> {
-    let lane = LaneKey { document: DocumentId::from("canary"), branch: Branch::from(Branch::MAIN) };
+    let document = DocumentId::from(JobId::generate().as_str());
+    let lane = LaneKey { document, branch: Branch::from(Branch::MAIN) };
     let (interrupt, limits) = (Arc::new(AtomicBool::new(false)), Limits::default());
     let deadline = Instant::now() + time_max;
     let call = || Call::new(&lane, deadline, &interrupt, &limits);

@@ -12,6 +12,9 @@ macro_rules! measures {
         /// The defaults let guests through that bring an interpreter: a JavaScript component of
         /// 12 MB uses at most two thirds of each. The slowest binaries within them that we know
         /// take 36 s of processor time to compile, and a third of a compile worker's memory.
+        ///
+        /// Memories, tables, and what fills them count twice: once for all modules together, and
+        /// once for all instances that would be made of them. The larger of the two numbers counts.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct StaticLimits {
             $( $(#[doc = $doc])* pub $max: u64, )*
@@ -93,7 +96,7 @@ macro_rules! measures {
                 }
             }
 
-            pub(super) fn at(&mut self, measure: Measure) -> &mut u64 {
+            pub(crate) fn at(&mut self, measure: Measure) -> &mut u64 {
                 match measure {
                     $( Measure::$measure => &mut self.$found, )*
                     Measure::MemoryBytes => &mut self.memory_bytes,
@@ -113,8 +116,9 @@ measures! {
     CoreModules core_modules core_modules_max = 100, "core modules";
     /// Instances of components that it would make: at most, whatever they are made of.
     ComponentInstances component_instances component_instances_max = 500, "instances of components to make";
-    /// Instances of core modules that it would make: at most, whatever they are made of.
-    CoreInstances core_instances core_instances_max = 500, "instances of core modules to make";
+    /// Instances of core modules that it would make: at most, whatever they are made of. An
+    /// instance of the component has room for as many.
+    CoreInstances core_instances core_instances_max = 64, "instances of core modules to make";
     /// Functions with a body, of all core modules together.
     Functions functions functions_max = 100_000, "functions";
     /// Bytes of all functions together.
@@ -143,18 +147,25 @@ measures! {
     Imports imports imports_max = 10_000, "imports";
     /// Exports, of it and of everything inside of it.
     Exports exports exports_max = 10_000, "exports";
+    /// Bytes of the names of all imports and exports together.
+    NameBytes name_bytes name_bytes_max = 4_194_304, "bytes of names of imports and exports";
     /// Types and declarations inside of types.
     Types types types_max = 20_000, "types";
+    /// Fields, cases, parameters and results of all types together.
+    TypeParts type_parts type_parts_max = 100_000, "fields, cases, parameters and results of types";
+    /// Types, parts of types and exports that instances of components repeat, because the types
+    /// of their resources are new: at most, whatever they are made of.
+    TypeCopies type_copies type_copies_max = 100_000, "copies of types, one for each instance that has them";
     /// How deep the types of components and instances are inside of each other.
     TypeDepth type_depth type_depth_max = 16, "levels of types inside of each other";
     /// Aliases and adapted functions of components.
     Definitions definitions definitions_max = 20_000, "aliases and adapted functions";
     /// Globals.
     Globals globals globals_max = 10_000, "globals";
-    /// Tables.
-    Tables tables tables_max = 100, "tables";
-    /// Linear memories.
-    Memories memories memories_max = 100, "memories";
+    /// Tables. An instance of the component has room for as many.
+    Tables tables tables_max = 10, "tables";
+    /// Linear memories. An instance of the component has room for as many.
+    Memories memories memories_max = 4, "memories";
     /// Segments of data.
     DataSegments data_segments data_segments_max = 50_000, "data segments";
     /// Bytes of all data together.
@@ -165,6 +176,30 @@ measures! {
     Elements elements elements_max = 200_000, "elements in segments";
     /// Bytes of custom sections: names and line tables.
     CustomBytes custom_bytes custom_bytes_max = 33_554_432, "bytes of custom sections (names and line tables)";
+}
+
+/// How much of each measure is allowed, in the order of [`Measure::ALL`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Maxima(Vec<u64>);
+
+impl Maxima {
+    pub(crate) fn new(limits: &StaticLimits, guest: &GuestLimits) -> Self {
+        Self(Measure::ALL.iter().map(|measure| measure.max(limits, guest)).collect())
+    }
+
+    /// Takes numbers in the order of [`Measure::ALL`], if there are as many.
+    pub(crate) fn from_numbers(numbers: Vec<u64>) -> Option<Self> {
+        (numbers.len() == Measure::ALL.len()).then_some(Self(numbers))
+    }
+
+    pub(crate) fn numbers(&self) -> &[u64] {
+        &self.0
+    }
+
+    pub(super) fn of(&self, measure: Measure) -> u64 {
+        // The variants are numbered in the order of `Measure::ALL`, which a test holds on to.
+        self.0[measure as usize]
+    }
 }
 
 /// A component has more of something than is allowed.
@@ -194,5 +229,19 @@ impl OverLimit {
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measure_finds_its_own_maximum() {
+        let (limits, guest) = (StaticLimits::default(), GuestLimits::default());
+        let maxima = Maxima::new(&limits, &guest);
+        for measure in Measure::ALL {
+            assert_eq!(maxima.of(*measure), measure.max(&limits, &guest), "{measure:?}");
+        }
     }
 }

@@ -2,25 +2,38 @@
 //!
 //! Whatever grows with what the binary says of itself is measured before the validator sees it.
 
+mod made;
+mod types;
+
+use wasmparser::names::{ComponentName, ComponentNameKind};
 use wasmparser::{
-    BinaryReader, ComponentInstance, ComponentTypeDeclaration, ElementItems, Error, FromReader, FuncToValidate,
-    FuncValidatorAllocations, FunctionBody, Imports, Instance, InstanceTypeDeclaration, Operator, Parser, Payload,
-    SectionLimited, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    ComponentExport, ComponentImport, ComponentInstance, ComponentTypeRef, ElementItems, Error, FuncToValidate,
+    FuncValidatorAllocations, FunctionBody, Imports, Instance, Operator, Parser, Payload, SectionLimited, ValidPayload,
+    Validator, ValidatorResources, WasmFeatures,
 };
 
-use crate::admit::AdmissionError;
-use crate::admit::measures::{BinaryMeasures, Measure, OverLimit, StaticLimits};
-use crate::limits::GuestLimits;
+use self::made::{Made, Open, Space};
+use crate::admit::Refusal;
+use crate::admit::measures::{BinaryMeasures, Maxima, Measure, OverLimit};
+use crate::difference::Differences;
 use crate::text::printable;
 
 const PAGE_BYTES_LOG2: u32 = 16;
 const PROBLEM_BYTES_MAX: usize = 200;
 
-/// Validates a component and measures it.
-pub(super) fn scan(bytes: &[u8], limits: &StaticLimits, guest: &GuestLimits) -> Result<BinaryMeasures, AdmissionError> {
-    let mut scan =
-        Scan { bytes, limits, guest, found: BinaryMeasures::default(), open: Vec::new(), largest: Made::ONE };
-    let mut validator = Validator::new_with_features(WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL);
+/// Validates a component and measures it. Features that the engine lacks are none of ours.
+pub(super) fn scan(bytes: &[u8], maxima: &Maxima, features: WasmFeatures) -> Result<BinaryMeasures, Refusal> {
+    let mut scan = Scan {
+        bytes,
+        maxima,
+        found: BinaryMeasures::default(),
+        declared: BinaryMeasures::default(),
+        open: Vec::new(),
+        space: Space::default(),
+        largest_type: 0,
+        foreign: Differences::default(),
+    };
+    let mut validator = Validator::new_with_features(features);
     let mut spare = FuncValidatorAllocations::default();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
@@ -29,7 +42,7 @@ pub(super) fn scan(bytes: &[u8], limits: &StaticLimits, guest: &GuestLimits) -> 
             spare = scan.function(function, &body, spare)?;
         }
     }
-    Ok(scan.found)
+    if scan.foreign.is_empty() { Ok(scan.found) } else { Err(Refusal::OtherWorld(scan.foreign.into())) }
 }
 
 /// Why a scan ended early.
@@ -44,30 +57,19 @@ impl From<Error> for Ended {
     }
 }
 
-impl From<Error> for AdmissionError {
+impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::Invalid { problem: printable(error.message(), PROBLEM_BYTES_MAX), offset: error.offset() }
     }
 }
 
-impl From<Ended> for AdmissionError {
+impl From<Ended> for Refusal {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Malformed(error) => error.into(),
             Ended::Over(over) => Self::OverLimit(over),
         }
     }
-}
-
-/// What one instantiation of a component makes, itself included.
-#[derive(Clone, Copy)]
-struct Made {
-    components: u64,
-    core: u64,
-}
-
-impl Made {
-    const ONE: Self = Self { components: 1, core: 0 };
 }
 
 /// What one instruction costs a compiler.
@@ -107,28 +109,30 @@ impl Weight {
 
 struct Scan<'a> {
     bytes: &'a [u8],
-    limits: &'a StaticLimits,
-    guest: &'a GuestLimits,
+    maxima: &'a Maxima,
     found: BinaryMeasures,
-    /// For each component or module that is being read, what instantiating it makes.
-    open: Vec<Made>,
-    /// The most that one of the components read so far makes. Components instantiate only
-    /// what was defined before them, so to take every instance for one of the largest errs on
-    /// the safe side, and needs no account of which index means which component.
-    largest: Made,
+    /// What modules and components declare, however many instances are made of them.
+    declared: BinaryMeasures,
+    /// The components and the module that are being read, the outermost first.
+    open: Vec<Open>,
+    space: Space,
+    /// The most types and parts that one type has that can be repeated.
+    largest_type: u64,
+    /// Imports that can be none of an interface.
+    foreign: Differences,
 }
 
 impl Scan<'_> {
     fn measure(&mut self, payload: &Payload<'_>) -> Result<(), Ended> {
         match payload {
-            Payload::Version { range, .. } => {
-                self.open.push(Made::ONE);
+            Payload::Version { encoding, range, .. } => {
+                self.open.push(Open::new(*encoding));
                 self.peak(Measure::ComponentDepth, self.open.len() - 1, range.start)
             }
             Payload::End(_) => {
-                let made = self.open.pop().unwrap_or(Made::ONE);
-                self.largest.components = self.largest.components.max(made.components);
-                self.largest.core = self.largest.core.max(made.core);
+                if let Some(ended) = self.open.pop() {
+                    self.space.read(ended, self.open.last_mut());
+                }
                 Ok(())
             }
             Payload::ModuleSection { unchecked_range, .. } => self.add(Measure::CoreModules, 1, unchecked_range.start),
@@ -137,28 +141,53 @@ impl Scan<'_> {
             }
             Payload::InstanceSection(section) => {
                 for instance in section.clone().into_iter_with_offsets() {
-                    if let (offset, Instance::Instantiate { .. }) = instance? {
-                        self.instantiated(Made { components: 0, core: 1 }, offset)?;
+                    if let (offset, Instance::Instantiate { module_index, .. }) = instance? {
+                        self.made(self.space.module(&self.open, module_index), offset)?;
                     }
                 }
                 Ok(())
             }
             Payload::ComponentInstanceSection(section) => {
                 for instance in section.clone().into_iter_with_offsets() {
-                    if let (offset, ComponentInstance::Instantiate { .. }) = instance? {
-                        self.instantiated(self.largest, offset)?;
+                    if let (offset, ComponentInstance::Instantiate { component_index, .. }) = instance? {
+                        self.made(self.space.component(&self.open, component_index), offset)?;
                     }
                 }
                 Ok(())
             }
             Payload::ComponentTypeSection(section) => self.component_types(section),
-            Payload::CoreTypeSection(section) => self.count(Measure::Types, section),
-            Payload::TypeSection(section) => self.count(Measure::Types, section),
-            Payload::ComponentAliasSection(section) => self.count(Measure::Definitions, section),
+            Payload::CoreTypeSection(section) => self.core_types(section),
+            Payload::TypeSection(section) => self.module_types(section),
+            Payload::ComponentAliasSection(section) => {
+                self.count(Measure::Definitions, section)?;
+                for alias in section.clone() {
+                    self.space.alias(&mut self.open, &alias?);
+                }
+                Ok(())
+            }
             Payload::ComponentCanonicalSection(section) => self.count(Measure::Definitions, section),
-            Payload::ComponentImportSection(section) => self.count(Measure::Imports, section),
-            Payload::ComponentExportSection(section) => self.count(Measure::Exports, section),
-            Payload::ExportSection(section) => self.count(Measure::Exports, section),
+            Payload::ComponentImportSection(section) => {
+                for import in section.clone().into_iter_with_offsets() {
+                    let (offset, import) = import?;
+                    self.component_import(&import, offset)?;
+                }
+                Ok(())
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section.clone().into_iter_with_offsets() {
+                    let (offset, export) = export?;
+                    self.component_export(&export, offset)?;
+                }
+                Ok(())
+            }
+            Payload::ExportSection(section) => {
+                self.count(Measure::Exports, section)?;
+                for export in section.clone().into_iter_with_offsets() {
+                    let (offset, export) = export?;
+                    self.add(Measure::NameBytes, export.name.len(), offset)?;
+                }
+                Ok(())
+            }
             Payload::FunctionSection(section) => self.count(Measure::Functions, section),
             Payload::GlobalSection(section) => self.count(Measure::Globals, section),
             Payload::CustomSection(section) => {
@@ -166,20 +195,20 @@ impl Scan<'_> {
             }
             Payload::ImportSection(section) => self.imports(section.clone()),
             Payload::TableSection(section) => {
-                self.count(Measure::Tables, section)?;
+                self.fills(Measure::Tables, section.count(), section.original_position())?;
                 for table in section.clone().into_iter_with_offsets() {
                     let (offset, table) = table?;
-                    self.add(Measure::TableElements, table.ty.initial, offset)?;
+                    self.fills(Measure::TableElements, table.ty.initial, offset)?;
                 }
                 Ok(())
             }
             Payload::MemorySection(section) => {
-                self.count(Measure::Memories, section)?;
+                self.fills(Measure::Memories, section.count(), section.original_position())?;
                 for memory in section.clone().into_iter_with_offsets() {
                     let (offset, memory) = memory?;
                     let page = memory.page_size_log2.unwrap_or(PAGE_BYTES_LOG2);
                     let bytes = 1_u64.checked_shl(page).map_or(u64::MAX, |page| page.saturating_mul(memory.initial));
-                    self.add(Measure::MemoryBytes, bytes, offset)?;
+                    self.fills(Measure::MemoryBytes, bytes, offset)?;
                 }
                 Ok(())
             }
@@ -187,7 +216,7 @@ impl Scan<'_> {
                 self.count(Measure::DataSegments, section)?;
                 for data in section.clone().into_iter_with_offsets() {
                     let (offset, data) = data?;
-                    self.add(Measure::DataBytes, data.data.len(), offset)?;
+                    self.fills(Measure::DataBytes, data.data.len(), offset)?;
                 }
                 Ok(())
             }
@@ -199,7 +228,7 @@ impl Scan<'_> {
                         ElementItems::Functions(functions) => functions.count(),
                         ElementItems::Expressions(_, expressions) => expressions.count(),
                     };
-                    self.add(Measure::Elements, count, offset)?;
+                    self.fills(Measure::Elements, count, offset)?;
                 }
                 Ok(())
             }
@@ -270,58 +299,71 @@ impl Scan<'_> {
     fn imports(&mut self, section: SectionLimited<'_, Imports<'_>>) -> Result<(), Ended> {
         for group in section.into_iter_with_offsets() {
             let (offset, group) = group?;
-            let count = match group {
-                Imports::Single(..) => 1,
-                Imports::Compact1 { items, .. } => items.count(),
-                Imports::Compact2 { names, .. } => names.count(),
+            let (count, module, name) = match &group {
+                Imports::Single(_, import) => (1, import.module, import.name),
+                Imports::Compact1 { module, items, .. } => (items.count(), *module, ""),
+                Imports::Compact2 { module, names, .. } => (names.count(), *module, ""),
             };
             self.add(Measure::Imports, count, offset)?;
+            self.add(Measure::NameBytes, u64::from(count).saturating_mul(module.len() as u64), offset)?;
+            self.name(name, offset)?;
         }
         Ok(())
     }
 
-    /// Measures types that may have types inside of them. wasmparser reads those with a call
-    /// inside of a call for every level, so how many levels there are is found out here.
-    fn component_types<T>(&mut self, section: &SectionLimited<'_, T>) -> Result<(), Ended> {
-        let start = section.original_position();
-        let bytes = self.bytes.get(start..section.range().end).unwrap_or_default();
-        let mut reader = BinaryReader::new(bytes, start);
-        (0..section.count()).try_for_each(|_| self.component_type(&mut reader, 1))
-    }
-
-    fn component_type(&mut self, reader: &mut BinaryReader<'_>, depth: usize) -> Result<(), Ended> {
-        let offset = reader.original_position();
-        self.add(Measure::Types, 1, offset)?;
-        self.peak(Measure::TypeDepth, depth, offset)?;
-        let kind = peek(reader)?;
-        if !matches!(kind, COMPONENT_TYPE | INSTANCE_TYPE) {
-            reader.read::<wasmparser::ComponentType<'_>>()?;
-            return Ok(());
-        }
-        reader.read_u8()?;
-        for _ in 0..reader.read_var_u32()? {
-            if peek(reader)? == TYPE_DECLARATION {
-                reader.read_u8()?;
-                self.component_type(reader, depth + 1)?;
-            } else {
-                self.add(Measure::Types, 1, reader.original_position())?;
-                match kind {
-                    COMPONENT_TYPE => skip::<ComponentTypeDeclaration<'_>>(reader)?,
-                    _ => skip::<InstanceTypeDeclaration<'_>>(reader)?,
-                }
-            }
+    fn component_import(&mut self, import: &ComponentImport<'_>, offset: usize) -> Result<(), Ended> {
+        self.add(Measure::Imports, 1, offset)?;
+        self.name(import.name.name, offset)?;
+        self.repeated(import.ty, offset)?;
+        self.space.import(&mut self.open, import.ty);
+        // What a component imports from outside must be an interface. WIT has no word for anything
+        // else, and `wit-component` does not expect it.
+        if self.open.len() == 1 && !is_interface(import, offset) {
+            self.foreign.not_granted(import.name.name);
         }
         Ok(())
+    }
+
+    fn component_export(&mut self, export: &ComponentExport<'_>, offset: usize) -> Result<(), Ended> {
+        self.add(Measure::Exports, 1, offset)?;
+        self.name(export.name.name, offset)?;
+        self.copies(1, offset)?;
+        export.ty.map_or(Ok(()), |ty| self.repeated(ty, offset))
+    }
+
+    fn name(&mut self, name: &str, offset: usize) -> Result<(), Ended> {
+        self.add(Measure::NameBytes, name.len(), offset)
+    }
+
+    /// An import or an export has its own copy of the resources of its type, and therefore of
+    /// the types that mention them.
+    fn repeated(&mut self, ty: ComponentTypeRef, offset: usize) -> Result<(), Ended> {
+        match ty {
+            ComponentTypeRef::Instance(_) | ComponentTypeRef::Component(_) => self.copies(self.largest_type, offset),
+            _ => Ok(()),
+        }
+    }
+
+    /// The component that is being read has more types to repeat.
+    fn copies(&mut self, more: u64, offset: usize) -> Result<(), Ended> {
+        self.made(Made::copies(more), offset)
     }
 
     /// Something is instantiated by the component that is being read.
-    fn instantiated(&mut self, made: Made, offset: usize) -> Result<(), Ended> {
+    fn made(&mut self, made: Made, offset: usize) -> Result<(), Ended> {
         let Some(open) = self.open.last_mut() else { return Ok(()) };
-        open.components = open.components.saturating_add(made.components);
-        open.core = open.core.saturating_add(made.core);
-        let made = *open;
-        self.peak(Measure::ComponentInstances, made.components, offset)?;
-        self.peak(Measure::CoreInstances, made.core, offset)
+        open.makes.add(&made);
+        let makes = open.makes;
+        makes.measures().into_iter().try_for_each(|(measure, found)| self.peak(measure, found, offset))
+    }
+
+    /// A module has something that each instance of it has.
+    fn fills(&mut self, what: Measure, more: impl TryInto<u64>, offset: usize) -> Result<(), Ended> {
+        let more = more.try_into().unwrap_or(u64::MAX);
+        if let Some(open) = self.open.last_mut() {
+            open.makes.fill(what, more);
+        }
+        self.add(what, more, offset)
     }
 
     fn count<T>(&mut self, what: Measure, section: &SectionLimited<'_, T>) -> Result<(), Ended> {
@@ -329,31 +371,25 @@ impl Scan<'_> {
     }
 
     fn add(&mut self, what: Measure, more: impl TryInto<u64>, offset: usize) -> Result<(), Ended> {
-        let found = self.found.get(what).saturating_add(more.try_into().unwrap_or(u64::MAX));
-        self.reached(what, found, offset)
+        let declared = self.declared.at(what);
+        *declared = declared.saturating_add(more.try_into().unwrap_or(u64::MAX));
+        let declared = *declared;
+        self.peak(what, declared, offset)
     }
 
     fn peak(&mut self, what: Measure, height: impl TryInto<u64>, offset: usize) -> Result<(), Ended> {
-        let height = height.try_into().unwrap_or(u64::MAX);
-        if height > self.found.get(what) { self.reached(what, height, offset) } else { Ok(()) }
-    }
-
-    fn reached(&mut self, what: Measure, found: u64, offset: usize) -> Result<(), Ended> {
+        let found = height.try_into().unwrap_or(u64::MAX);
+        if found <= self.found.get(what) {
+            return Ok(());
+        }
         *self.found.at(what) = found;
-        let max = what.max(self.limits, self.guest);
+        let max = self.maxima.of(what);
         if found > max { Err(Ended::Over(OverLimit { what, found, max, offset })) } else { Ok(()) }
     }
 }
 
-/// First bytes of types and declarations, from the component model's binary format.
-const COMPONENT_TYPE: u8 = 0x41;
-const INSTANCE_TYPE: u8 = 0x42;
-const TYPE_DECLARATION: u8 = 0x01;
-
-fn peek(reader: &BinaryReader<'_>) -> Result<u8, Error> {
-    reader.clone().read_u8()
-}
-
-fn skip<'a, T: FromReader<'a>>(reader: &mut BinaryReader<'a>) -> Result<(), Error> {
-    reader.read::<T>().map(drop)
+fn is_interface(import: &ComponentImport<'_>, offset: usize) -> bool {
+    let name = ComponentName::new(import.name.name, offset);
+    matches!(import.ty, ComponentTypeRef::Instance(_))
+        && name.is_ok_and(|name| matches!(name.kind(), ComponentNameKind::Interface(_)))
 }

@@ -1,8 +1,8 @@
 //! Keeps compiled artefacts on disk, for this user alone.
 //!
-//! A file is a header and the artefact. Whatever is not exactly what was written is as good as
-//! absent. The bytes that are loaded are the bytes that were verified: they are read into
-//! memory first, not mapped.
+//! A file is a header, the facts of the component, and the artefact. Whatever is not exactly what
+//! was written is as good as absent. The bytes that are loaded are the bytes that were verified:
+//! they are copied into a file that only this process has, and mapped from there.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -15,11 +15,15 @@ use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::CacheKey;
+use super::artefact::{ARTEFACT_BYTES_MAX, Artefact};
+use super::wire::FACTS_BYTES_MAX;
 
 /// Starts a file; the digit is the version of its layout.
-const MAGIC: [u8; 8] = *b"rdctart1";
-/// Magic, key, length and digest.
-const HEADER_BYTES: usize = MAGIC.len() + 32 + 8 + 32;
+const MAGIC: [u8; 8] = *b"rdctart2";
+/// Magic, key, two lengths and a digest.
+const HEADER_BYTES: usize = MAGIC.len() + 32 + 8 + 8 + 32;
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 256 << 10;
 const ENDING: &str = "artefact";
 const UNFINISHED: &str = "unfinished";
 /// An unfinished file that is older was left by a process that died.
@@ -105,8 +109,8 @@ impl ArtefactCache {
         &self.directory
     }
 
-    /// Finds an artefact, and notes that it was used.
-    pub(super) fn get(&self, key: &CacheKey) -> Option<Vec<u8>> {
+    /// Finds the facts of a component and its artefact, and notes that they were used.
+    pub(super) fn get(&self, key: &CacheKey) -> Option<(Vec<u8>, Artefact)> {
         let path = self.path(key);
         let file = match open_own(&path) {
             Ok(file) => file,
@@ -117,10 +121,10 @@ impl ArtefactCache {
             }
         };
         match read(&file, key) {
-            Ok(artefact) => {
+            Ok(found) => {
                 // Only the order of eviction depends on it.
                 let _ = file.set_modified(SystemTime::now());
-                Some(artefact)
+                Some(found)
             }
             Err(error) => {
                 tracing::warn!("{} is not used, and will be replaced: {error}", path.display());
@@ -129,14 +133,17 @@ impl ArtefactCache {
         }
     }
 
-    /// Keeps an artefact, and makes room for it.
-    pub(super) fn put(&self, key: &CacheKey, artefact: &[u8]) {
-        let bytes = (HEADER_BYTES + artefact.len()) as u64;
+    /// Keeps the facts of a component and its artefact, and makes room for them.
+    pub(super) fn put(&self, key: &CacheKey, facts: &[u8], artefact: &Artefact) {
+        let bytes = (HEADER_BYTES + facts.len()) as u64 + artefact.bytes();
+        if artefact.bytes() > ARTEFACT_BYTES_MAX {
+            return;
+        }
         if bytes > self.bytes_max {
             tracing::warn!("an artefact of {bytes} bytes is not cached: the cache may have {}", self.bytes_max);
             return;
         }
-        if let Err(error) = self.write(key, artefact).and_then(|()| self.evict(key)) {
+        if let Err(error) = self.write(key, facts, artefact).and_then(|()| self.evict(key)) {
             tracing::warn!("the cache {} was not updated: {error}", self.directory.display());
         }
     }
@@ -147,15 +154,17 @@ impl ArtefactCache {
     }
 
     /// Writes beside the file and renames, so that nobody sees half of one.
-    fn write(&self, key: &CacheKey, artefact: &[u8]) -> io::Result<()> {
+    fn write(&self, key: &CacheKey, facts: &[u8], artefact: &Artefact) -> io::Result<()> {
         static WRITTEN: AtomicU64 = AtomicU64::new(0);
         let path = self.path(key);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let unfinished = path.with_extension(format!("{}-{number}.{UNFINISHED}", std::process::id()));
         let result = (|| {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-            file.write_all(&header(key, artefact))?;
-            file.write_all(artefact)?;
+            let digest = artefact.digest(Sha256::new().chain_update(facts))?;
+            file.write_all(&header(key, facts.len() as u64, artefact.bytes(), &digest))?;
+            file.write_all(facts)?;
+            artefact.copy_to(&file)?;
             std::fs::rename(&unfinished, &path)
         })();
         result.inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
@@ -213,24 +222,45 @@ fn open_own(path: &Path) -> io::Result<File> {
     Err(io::Error::other(problem))
 }
 
-fn header(key: &CacheKey, artefact: &[u8]) -> Vec<u8> {
+fn header(key: &CacheKey, facts_bytes: u64, artefact_bytes: u64, digest: &[u8; 32]) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend(MAGIC);
     header.extend(key.0);
-    header.extend((artefact.len() as u64).to_le_bytes());
-    header.extend(Sha256::digest(artefact));
+    header.extend(facts_bytes.to_le_bytes());
+    header.extend(artefact_bytes.to_le_bytes());
+    header.extend(digest);
     header
 }
 
 /// Reads a file, and believes nothing of it that the header does not prove.
-fn read(mut file: &File, key: &CacheKey) -> io::Result<Vec<u8>> {
+fn read(mut file: &File, key: &CacheKey) -> io::Result<(Vec<u8>, Artefact)> {
     let damaged = |problem| io::Error::new(ErrorKind::InvalidData, problem);
     let mut found = [0; HEADER_BYTES];
     file.read_exact(&mut found).map_err(|_| damaged("it is too short"))?;
-    let length = file.metadata()?.len().saturating_sub(HEADER_BYTES as u64);
-    let mut artefact = Vec::new();
-    file.take(length.saturating_add(1)).read_to_end(&mut artefact)?;
-    if found[..] == header(key, &artefact)[..] { Ok(artefact) } else { Err(damaged("it is not what was written")) }
+    let number = |at: usize| {
+        let bytes = found[at..].first_chunk().expect("the header is long enough");
+        u64::from_le_bytes(*bytes)
+    };
+    let (facts_bytes, artefact_bytes) = (number(MAGIC.len() + 32), number(MAGIC.len() + 40));
+    if facts_bytes > FACTS_BYTES_MAX || artefact_bytes > ARTEFACT_BYTES_MAX {
+        return Err(damaged("it is not what was written"));
+    }
+    let (mut facts, mut artefact) = (Vec::new(), Artefact::new()?);
+    file.take(facts_bytes).read_to_end(&mut facts)?;
+    let mut hasher = Sha256::new().chain_update(&facts);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    // One byte more than there should be, to see that the file ends.
+    let mut rest = file.take(artefact_bytes + 1);
+    loop {
+        let read = rest.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&chunk[..read]);
+        artefact.push(&chunk[..read])?;
+    }
+    let expected = header(key, facts.len() as u64, artefact.bytes(), &hasher.finalize().into());
+    if found[..] == expected[..] { Ok((facts, artefact)) } else { Err(damaged("it is not what was written")) }
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
+use super::protocol::Listener;
+
 /// Set in the environment of a worker, which has no other variables.
 pub(super) const WORKER: &str = "REDUCTOR_COMPILE_WORKER";
 
-/// Bytes that an answer may have: some twenty times the code of a guest with an interpreter.
-const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// Bytes of standard error that are kept; the rest is read and dropped.
 const SAID_BYTES_MAX: usize = 8 << 10;
+/// Chunks that are read from a pipe before the others, and the clock, have their turn.
+const CHUNKS_MAX: usize = 64;
 /// How often a child that has closed its output is asked whether it has ended.
 const EXIT_POLL: Duration = Duration::from_millis(1);
 
 /// How it ended.
 pub(super) struct Ending {
-    /// What it wrote to standard output.
-    pub(super) answer: Vec<u8>,
     /// The beginning of what it wrote to standard error.
     pub(super) said: String,
     /// `None` if it was killed at the deadline.
@@ -63,10 +63,17 @@ impl Child {
         Ok(child)
     }
 
-    /// Sends `head` and `body`, and takes in what it answers until it ends or the deadline comes.
-    pub(super) fn converse(mut self, head: &[u8], body: &[u8], deadline: Instant) -> io::Result<Ending> {
+    /// Sends `head` and `body`, and has `listener` hear what it answers until it ends, goes wrong,
+    /// or the deadline comes.
+    pub(super) fn converse(
+        mut self,
+        head: &[u8],
+        body: &[u8],
+        listener: &mut Listener,
+        deadline: Instant,
+    ) -> io::Result<Ending> {
         let mut unsent = [head, body];
-        let (mut answer, mut said) = (Vec::new(), Vec::new());
+        let mut said = Vec::new();
         let (mut answering, mut saying) = (true, true);
         // Once it has answered to the end, only its own end is of interest.
         while answering {
@@ -78,17 +85,13 @@ impl Child {
                 // It sees the end of its input.
                 self.stdin = None;
             }
-            answering = drain(&mut self.stdout, &mut answer, ANSWER_BYTES_MAX)? == Flow::Open;
-            saying = saying && drain(&mut self.stderr, &mut said, SAID_BYTES_MAX)? == Flow::Open;
-            if answer.len() > ANSWER_BYTES_MAX {
-                return Err(io::Error::new(ErrorKind::InvalidData, "its answer is too long"));
-            }
+            answering = drain(&mut self.stdout, |chunk| listener.hear(chunk))? == Flow::Open;
+            saying = saying && drain(&mut self.stderr, |chunk| keep(&mut said, chunk))? == Flow::Open;
         }
         self.stdin = None;
         let status = self.end(deadline)?;
-        drain(&mut self.stderr, &mut said, SAID_BYTES_MAX)?;
-        said.truncate(SAID_BYTES_MAX);
-        Ok(Ending { answer, said: String::from_utf8_lossy(&said).into_owned(), status })
+        drain(&mut self.stderr, |chunk| keep(&mut said, chunk))?;
+        Ok(Ending { said: String::from_utf8_lossy(&said).into_owned(), status })
     }
 
     /// Waits until a pipe has something to do, or for as long as is left.
@@ -174,25 +177,24 @@ enum Flow {
     Ended,
 }
 
-/// Takes in what a pipe has. What is more than `bytes_max` is read, and kept only so far that
-/// the excess shows.
-fn drain(pipe: &mut impl Read, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<Flow> {
+/// Takes in what a pipe has, as far as the clock need not be looked at in between.
+fn drain(pipe: &mut impl Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<Flow> {
     let mut chunk = [0; 64 << 10];
-    loop {
+    for _ in 0..CHUNKS_MAX {
         match pipe.read(&mut chunk) {
             Ok(0) => return Ok(Flow::Ended),
-            Ok(read) => {
-                if into.len() <= bytes_max {
-                    into.extend_from_slice(&chunk[..read]);
-                }
-                if into.len() > bytes_max {
-                    // Look at the clock before there is more.
-                    return Ok(Flow::Open);
-                }
-            }
+            Ok(read) => take(&chunk[..read])?,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Flow::Open),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => return Err(error),
         }
     }
+    Ok(Flow::Open)
+}
+
+/// Keeps the beginning of what it writes to standard error.
+fn keep(said: &mut Vec<u8>, chunk: &[u8]) -> io::Result<()> {
+    let room = SAID_BYTES_MAX - said.len();
+    said.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    Ok(())
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::Engine;
 
-use super::Fingerprint;
 use super::child::WORKER;
-use super::protocol::{Response, Task};
+use super::protocol::{Response, Task, send_other_build, send_ready};
 use super::worker::{CompileWorker, TEXT_BYTES_MAX};
+use super::{Fingerprint, wire};
+use crate::admit::{Maxima, Refusal, inspect};
 use crate::sandbox::code_config;
 use crate::text::printable;
 
@@ -51,32 +52,44 @@ fn this_program() -> std::path::PathBuf {
 
 fn work() -> io::Result<()> {
     leave_nothing_behind()?;
-    let mut stdin = io::stdin().lock();
+    let (mut stdin, mut stdout) = (io::stdin().lock(), io::stdout().lock());
     let task = Task::receive(&mut stdin)?;
     // Threads first: they take address space for stacks, and fail in their own words for want of it.
     let threads = usize::try_from(task.threads).unwrap_or(1).max(1);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(io::Error::other)?;
     let engine = Engine::new(&code_config()).map_err(|error| io::Error::other(format!("{error:#}")))?;
-    let response = if Fingerprint::of(&engine) == task.fingerprint {
-        limit(Resource::As, task.memory_bytes_max)?;
-        limit(Resource::Cpu, task.cpu_seconds_max)?;
-        let mut component = Vec::new();
-        stdin.take(task.component_bytes).read_to_end(&mut component)?;
-        if component.len() as u64 != task.component_bytes {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        compile(&engine, &component)
-    } else {
-        Response::OtherBuild
-    };
-    response.send(&mut io::stdout().lock())
+    if Fingerprint::of(&engine) != task.fingerprint {
+        return send_other_build(&mut stdout);
+    }
+    limit(Resource::As, task.memory_bytes_max)?;
+    limit(Resource::Cpu, task.cpu_seconds_max)?;
+    send_ready(&mut stdout)?;
+    let mut component = Vec::new();
+    let is_room = usize::try_from(task.component_bytes).is_ok_and(|bytes| component.try_reserve_exact(bytes).is_ok());
+    if !is_room {
+        return Response::OutOfMemory.send(&mut stdout);
+    }
+    stdin.take(task.component_bytes).read_to_end(&mut component)?;
+    if component.len() as u64 != task.component_bytes {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    match make(&engine, &component, &task.maxima) {
+        Ok(Some((facts, artefact))) => Response::Made { facts: &facts, artefact: &artefact }.send(&mut stdout),
+        Ok(None) => Response::OutOfMemory.send(&mut stdout),
+        Err(refusal) => Response::Refused(&wire::refusal(&refusal)).send(&mut stdout),
+    }
 }
 
-fn compile(engine: &Engine, component: &[u8]) -> Response {
-    match engine.precompile_component(component) {
-        Ok(artefact) => Response::Artefact(artefact),
-        Err(error) if is_out_of_memory(&error) => Response::OutOfMemory,
-        Err(error) => Response::Refused(printable(&format!("{error:#}"), TEXT_BYTES_MAX)),
+/// The facts of a component and its machine code; `None` if there is too little memory.
+fn make(engine: &Engine, component: &[u8], maxima: &Maxima) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
+    let (to_compile, facts) = inspect(engine, component, maxima)?;
+    match engine.precompile_component(&to_compile) {
+        Ok(artefact) => {
+            super::check_length(artefact.len() as u64)?;
+            Ok(Some((wire::facts(&facts), artefact)))
+        }
+        Err(error) if is_out_of_memory(&error) => Ok(None),
+        Err(error) => Err(Refusal::NotCompiled(printable(&format!("{error:#}"), TEXT_BYTES_MAX))),
     }
 }
 

@@ -1,16 +1,20 @@
 //! Has components compiled by a child process, which may run out of time or memory, or crash, alone.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::artefact::Artefact;
 use super::child::{Child, Ending};
-use super::protocol::{Response, Task};
-use super::{CompileError, Fingerprint};
+use super::protocol::{Heard, Listener, Task};
+use super::turns::Turns;
+use super::{CompileError, Failure, Fingerprint, ending, wire};
+use crate::admit::{Facts, Maxima};
 use crate::text::printable;
 
 /// Bytes of what a compiler says that are kept.
@@ -38,15 +42,17 @@ impl Default for CompileLimits {
 /// A program that compiles components in a process of its own: one that calls
 /// [`compile_worker_main`](super::compile_worker_main) first thing in its `main`.
 ///
-/// The process has an empty environment, no open files but its three pipes, bounded time and
+/// The process validates, measures and compiles: the host reads no more of a component than its
+/// first bytes. It has an empty environment, no open files but its three pipes, bounded time and
 /// memory, and dies with the thread that waits for it. One works at a time, since each may
-/// use as much as the limits say; clones share the turn.
+/// use as much as the limits say; clones share the turn, and those that wait for it are served in
+/// order.
 #[derive(Clone, Debug)]
 pub struct CompileWorker {
     program: PathBuf,
     arguments: Vec<OsString>,
     limits: CompileLimits,
-    turn: Arc<Mutex<()>>,
+    turns: Arc<Turns>,
 }
 
 impl CompileWorker {
@@ -57,7 +63,7 @@ impl CompileWorker {
             program: program.as_ref().to_owned(),
             arguments: Vec::new(),
             limits: CompileLimits::default(),
-            turn: Arc::default(),
+            turns: Arc::new(Turns::new(1)),
         }
     }
 
@@ -75,39 +81,70 @@ impl CompileWorker {
         self
     }
 
-    /// Compiles a component, or says why not. The child is gone when this returns.
-    pub(super) fn compile(&self, settings: &Fingerprint, component: &[u8]) -> Result<Vec<u8>, CompileError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Has a component checked and compiled. The child is gone when this returns.
+    pub(super) fn make(
+        &self,
+        settings: &Fingerprint,
+        maxima: &Maxima,
+        component: &[u8],
+        wait_max: Duration,
+    ) -> Result<(Facts, Vec<u8>, Artefact), Failure> {
+        let _turn = self.turns.take(wait_max).map_err(|_| Failure::Busy { wait_max })?;
         let deadline = Instant::now() + self.limits.time_max;
-        let unusable = |error: std::io::Error| self.unusable(format!("it cannot be started: {error}"), "");
-        let child = Child::start(&self.program, &self.arguments).map_err(unusable)?;
-        let Ending { answer, said, status } = child
-            .converse(&self.task(settings, component.len()).head(), component, deadline)
-            .map_err(|error| self.unusable(format!("it cannot be talked to: {error}"), ""))?;
+        let started = Child::start(&self.program, &self.arguments);
+        let child = started.map_err(|error| self.unusable(format!("it cannot be started: {error}"), ""))?;
+        let mut listener = Listener::new();
+        let ended =
+            child.converse(&self.task(settings, maxima, component.len()).head(), component, &mut listener, deadline);
+        let Ending { said, status } = ended.map_err(|error| self.misunderstood(&error, ""))?;
         let said = printable(said.trim(), TEXT_BYTES_MAX);
+        let is_ready = listener.is_ready();
         let Some(status) = status else {
-            return Err(CompileError::TimedOut { limit: self.limits.time_max });
+            return Err(if is_ready {
+                CompileError::TimedOut { limit: self.limits.time_max }.into()
+            } else {
+                let seconds = self.limits.time_max.as_secs_f64();
+                self.unusable(format!("it was not ready within {seconds} s"), &said).into()
+            });
         };
-        match Response::receive(&mut &*answer) {
-            Ok(Some(Response::Artefact(artefact))) => Ok(artefact),
-            Ok(Some(Response::Refused(problem))) => Err(CompileError::Refused(printable(&problem, TEXT_BYTES_MAX))),
-            Ok(Some(Response::OutOfMemory)) => Err(self.out_of_memory()),
-            Ok(Some(Response::OtherBuild)) => {
-                Err(self.unusable("its compiler is not the one of this program".to_owned(), &said))
+        match listener.end() {
+            Ok(Heard::Made { facts, artefact }) => {
+                let known = wire::read_facts(&facts, component.len());
+                Ok((known.map_err(|error| self.misunderstood(&error, &said))?, facts, artefact))
             }
-            // It wrote nothing, or died while it wrote.
-            Ok(None) | Err(_) if !status.success() => Err(self.died(status, said)),
-            Ok(None) => Err(self.unusable("it answered nothing; is it a compile worker?".to_owned(), &said)),
-            Err(error) => Err(self.unusable(format!("its answer is not to be understood: {error}"), &said)),
+            Ok(Heard::Refused(refusal)) => {
+                let refusal = wire::read_refusal(&refusal);
+                Err(Failure::Refused(refusal.map_err(|error| self.misunderstood(&error, &said))?))
+            }
+            Ok(Heard::OutOfMemory) => Err(self.out_of_memory().into()),
+            Ok(Heard::OtherBuild) => {
+                Err(self.unusable("its compiler is not the one of this program".to_owned(), &said).into())
+            }
+            // It died before it had read a byte of the component.
+            Ok(Heard::Nothing | Heard::Ready) | Err(_) if !is_ready && !status.success() => {
+                let problem = format!("it ended before it turned to the component: {}", ending(&status));
+                Err(self.unusable(problem, &said).into())
+            }
+            // It died at work on the component.
+            Ok(Heard::Nothing | Heard::Ready) | Err(_) if !status.success() => Err(self.died(status, said).into()),
+            Ok(Heard::Nothing | Heard::Ready) => {
+                Err(self.unusable("it answered nothing; is it a compile worker?".to_owned(), &said).into())
+            }
+            Err(error) => Err(self.misunderstood(&error, &said).into()),
         }
     }
 
-    fn task(&self, fingerprint: &Fingerprint, component_bytes: usize) -> Task {
+    fn misunderstood(&self, error: &std::io::Error, said: &str) -> CompileError {
+        self.unusable(format!("its answer is not to be understood: {error}"), said)
+    }
+
+    fn task(&self, fingerprint: &Fingerprint, maxima: &Maxima, component_bytes: usize) -> Task {
         let limits = &self.limits;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = limits.threads_max.clamp(1, cores) as u64;
         Task {
             fingerprint: *fingerprint,
+            maxima: maxima.clone(),
             memory_bytes_max: limits.memory_bytes_max,
             // For a worker whose parent does not look after it any more.
             cpu_seconds_max: limits.time_max.as_secs().saturating_add(1).saturating_mul(threads),
@@ -117,7 +154,6 @@ impl CompileWorker {
     }
 
     fn died(&self, status: ExitStatus, said: String) -> CompileError {
-        use std::os::unix::process::ExitStatusExt as _;
         match status.signal().and_then(Signal::from_named_raw) {
             Some(Signal::ABORT) if said.starts_with(NO_MEMORY) => self.out_of_memory(),
             Some(Signal::XCPU) => CompileError::TimedOut { limit: self.limits.time_max },
