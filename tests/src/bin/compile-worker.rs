@@ -29,14 +29,38 @@ fn main() -> io::Result<()> {
             std::env::vars().for_each(|(name, value)| eprintln!("{name}={value}"));
             exit(4)
         }
+        Some("ready-abort") => {
+            ready()?;
+            std::process::abort()
+        }
+        Some("ready-exit") => {
+            ready()?;
+            exit(7)
+        }
+        Some("ready-cut") => {
+            answer(MADE, 0, 1_000_000, &[0; 32], b"code")?;
+            exit(7)
+        }
+        Some("ready-hang") => {
+            ready()?;
+            std::thread::sleep(LONG);
+        }
+        // Says that it has begun by opening a pipe, and ends when the other side closes it.
+        Some("until-told") => drop(std::fs::read(std::env::args_os().nth(2).expect("the pipe is named"))?),
         // The layout is that of `sandbox/src/compile/protocol.rs`.
-        Some("wrong-checksum") => answer(0, 4, &[0; 32], b"code")?,
-        Some("cut") => answer(0, 1_000_000, &[0; 32], b"code")?,
-        Some("too-long") => answer(0, 3, &[0; 32], b"code")?,
-        Some("endless-length") => answer(0, u64::MAX, &[0; 32], b"code")?,
+        Some("not-ready") => {
+            stdout.write_all(b"rdctans2")?;
+            stdout.write_all(&[MADE])?;
+        }
+        Some("wrong-checksum") => answer(REFUSED, 4, 0, &[0; 32], b"code")?,
+        Some("cut") => answer(MADE, 0, 1_000_000, &[0; 32], b"code")?,
+        Some("too-long") => answer(MADE, 0, 0, &EMPTY, b"code")?,
+        Some("endless-facts") => answer(MADE, u64::MAX, 0, &[0; 32], b"")?,
+        Some("endless-length") => answer(MADE, 0, u64::MAX, &[0; 32], b"code")?,
         // Of nothing, which has a well-known digest.
-        Some("unknown-kind") => answer(9, 0, &EMPTY, b"")?,
-        Some("no-artefact") => answer(0, 0, &EMPTY, b"")?,
+        Some("unknown-kind") => answer(9, 0, 0, &EMPTY, b"")?,
+        Some("no-facts") => answer(MADE, 0, 0, &EMPTY, b"")?,
+        Some("no-reason") => answer(REFUSED, 0, 0, &EMPTY, b"")?,
         Some(other) => panic!("no worker misbehaves like {other}"),
     }
     Ok(())
@@ -48,11 +72,22 @@ const EMPTY: [u8; 32] = [
     0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];
 
-fn answer(kind: u8, length: u64, digest: &[u8; 32], payload: &[u8]) -> io::Result<()> {
+/// Kinds of answers.
+const MADE: u8 = 2;
+const REFUSED: u8 = 3;
+
+fn ready() -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(b"rdctans1")?;
+    stdout.write_all(b"rdctans2\x01")?;
+    stdout.flush()
+}
+
+fn answer(kind: u8, words: u64, code: u64, digest: &[u8; 32], payload: &[u8]) -> io::Result<()> {
+    ready()?;
+    let mut stdout = io::stdout().lock();
     stdout.write_all(&[kind])?;
-    stdout.write_all(&length.to_le_bytes())?;
+    stdout.write_all(&words.to_le_bytes())?;
+    stdout.write_all(&code.to_le_bytes())?;
     stdout.write_all(digest)?;
     stdout.write_all(payload)?;
     stdout.flush()

@@ -11,6 +11,10 @@ use crate::shapes;
 const WIT: &str = include_str!("../../../wit/reducer.wit");
 /// The world of guests that export more than a model.
 const OTHER_WIT: &str = include_str!("../../guests/hostile/other.wit");
+/// The world of a guest whose standard input is a stream of its own.
+const LYING_WIT: &str = include_str!("../../guests/hostile/lying.wit");
+/// The world of a guest that draws random numbers.
+const RANDOM_WIT: &str = include_str!("../../guests/hostile/random.wit");
 
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/hostile")
@@ -49,9 +53,19 @@ fn componentize(own: &str, document_type: &str, sections: &[(&str, Vec<u8>)]) ->
         module.extend(data);
     }
     let mut resolve = Resolve::default();
-    let reducer = resolve.push_str("reducer.wit", WIT).map_err(anyhow::Error::msg)?;
-    let other = resolve.push_str("other.wit", OTHER_WIT).map_err(anyhow::Error::msg)?;
-    let (package, world) = if own.contains("hostile:other/") { (other, "both") } else { (reducer, "reducer") };
+    let mut package = resolve.push_str("reducer.wit", WIT).map_err(anyhow::Error::msg)?;
+    let mut world = "reducer";
+    let others = [
+        ("hostile:other/", OTHER_WIT, "both"),
+        ("wasi:cli/stdin", LYING_WIT, "lying"),
+        ("wasi:random/", RANDOM_WIT, "random-model"),
+    ];
+    for (mark, wit, other_world) in others {
+        if own.contains(mark) {
+            package = resolve.push_str("other.wit", wit).map_err(anyhow::Error::msg)?;
+            world = other_world;
+        }
+    }
     let world = resolve.select_world(&[package], Some(world)).map_err(anyhow::Error::msg)?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(anyhow::Error::msg)?;
     ComponentEncoder::default().module(&module).and_then(|mut encoder| encoder.encode()).map_err(anyhow::Error::msg)

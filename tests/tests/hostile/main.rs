@@ -5,8 +5,10 @@
 
 mod accounting;
 mod blame;
+mod bombs;
 mod crowd;
 mod guests;
+mod offered;
 mod places;
 mod process;
 mod run;

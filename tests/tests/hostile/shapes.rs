@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 /// Every shape.
-pub(crate) const NAMES: [&str; 19] = [
+pub(crate) const NAMES: [&str; 20] = [
     "ten-thousand-functions",
+    "forty-thousand-references",
     "megabyte-function",
     "ten-thousand-blocks",
     "huge-branch-table",
@@ -33,6 +34,12 @@ pub(crate) fn text(name: &str) -> Option<String> {
                 format!("(func $f{number} (param i32) (result i32) (i32.add (local.get 0) (i32.const {number})))\n")
             };
             with_bad((0..10_000).map(body).collect(), "(drop (call $f9999 (i32.const 1)))")
+        }
+        // The engine keeps some thirty bytes in each instance for every function that has a reference.
+        "forty-thousand-references" => {
+            let names: Vec<_> = (0..40_000).map(|number| format!("$f{number}")).collect();
+            let functions: String = names.iter().map(|name| format!("(func {name})\n")).collect();
+            with_bad(format!("{functions}(elem $references declare func {})", names.join(" ")), "")
         }
         "megabyte-function" => {
             bad(&"(global.set $count (i32.xor (global.get $count) (i32.const 0)))\n".repeat(150_000))

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use reductor_core::Reducer as _;
-use reductor_sandbox::{ArtefactCache, CacheError, CodeOrigin, Sandbox};
+use reductor_sandbox::{AdmissionError, ArtefactCache, CacheError, CodeOrigin, Sandbox, StaticLimits};
 
 use crate::support::{COUNTER, TEXT, TODO_LIST, component, small_sandbox};
 
 const AMPLE: u64 = 1 << 30;
-const HEADER_BYTES: u64 = 80;
+const HEADER_BYTES: u64 = 88;
 
 /// A directory for one test, empty, and not made yet.
 fn fresh(name: &str) -> Result<PathBuf> {
@@ -58,6 +58,29 @@ fn a_component_is_compiled_once() -> Result<()> {
 }
 
 #[test]
+fn what_the_cache_knows_of_a_component_is_what_was_found_out() -> Result<()> {
+    let directory = fresh("facts")?;
+    let sandbox = sandbox_with(&directory, AMPLE)?;
+    let (made, found) = (sandbox.admit(&component(TODO_LIST))?, sandbox.admit(&component(TODO_LIST))?);
+    assert_eq!((made.code_origin(), found.code_origin()), (CodeOrigin::InProcess, CodeOrigin::Cache));
+    assert_eq!((made.measures(), made.imports()), (found.measures(), found.imports()));
+    assert_eq!((made.plugin(), made.manifest()), (found.plugin(), found.manifest()));
+    Ok(())
+}
+
+#[test]
+fn a_component_that_was_let_in_under_other_limits_is_checked_again() -> Result<()> {
+    let directory = fresh("limits")?;
+    let functions = sandbox_with(&directory, AMPLE)?.admit(&component(COUNTER))?.measures().functions;
+    let limits = StaticLimits { functions_max: functions - 1, ..StaticLimits::default() };
+    let cache = ArtefactCache::open(&directory, AMPLE)?;
+    let strict = small_sandbox().static_limits(limits).artefact_cache(cache).build()?;
+    let error = strict.admit(&component(COUNTER)).err().context("it was let in out of the cache")?;
+    assert!(matches!(error, AdmissionError::OverLimit(_)), "{error}");
+    Ok(())
+}
+
+#[test]
 fn the_cache_is_for_its_owner_alone() -> Result<()> {
     let directory = fresh("owner")?;
     origin(&directory, AMPLE, COUNTER)?;
@@ -98,8 +121,8 @@ fn damage_at_any_place_is_noticed() -> Result<()> {
     origin(&directory, AMPLE, COUNTER)?;
     let file = only_file(&directory)?;
     let whole = fs::read(&file)?;
-    // Magic, key, length, digest, and the artefact's beginning, middle and end.
-    for place in [0, 8, 40, 47, 48, 80, whole.len() / 2, whole.len() - 1] {
+    // Magic, key, two lengths, digest, facts, and the artefact's middle and end.
+    for place in [0, 8, 40, 47, 48, 55, 56, 88, whole.len() / 2, whole.len() - 1] {
         let mut damaged = whole.clone();
         damaged[place] ^= 1;
         fs::write(&file, damaged)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use reductor_build::componentize;
 use reductor_core::Reducer as _;
-use reductor_sandbox::{AdmissionError, Blame, GuestLimits, Sandbox};
+use reductor_sandbox::{AdmissionError, Blame, CompileWorker, GuestLimits, Sandbox};
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -136,5 +136,20 @@ fn states_of_a_new_document_are_bounded_together() -> Result<()> {
     let sandbox = Sandbox::builder().guest_limits(limits).build()?;
     let (step, problem) = fails(&sandbox, &GOOD)?;
     assert!(step == "document.state" && problem.contains("output-too-large"), "{step}: {problem}");
+    Ok(())
+}
+
+#[test]
+fn a_component_is_tried_on_a_stack_of_its_own() -> Result<()> {
+    // `describe`, which is the third function, calls itself down to some six hundred kilobytes of
+    // stack: less than a guest may have, and more than the thread has that admits it.
+    const DEEP: &str = "(if (i32.lt_u (global.get $loaded) (i32.const 14000))
+        (then (global.set $loaded (i32.add (global.get $loaded) (i32.const 1))) (drop (call 2))))";
+    let bytes = guest(&Bodies { describe: DEEP, ..GOOD })?;
+    let worker = CompileWorker::program(env!("CARGO_BIN_EXE_compile-worker"));
+    let sandbox = small_sandbox().compile_worker(worker).build()?;
+    let thread = std::thread::Builder::new().stack_size(384 << 10);
+    let admitted = thread.spawn(move || sandbox.admit(&bytes).map(drop))?.join();
+    admitted.map_err(|_| anyhow::anyhow!("the thread panicked"))??;
     Ok(())
 }

@@ -54,8 +54,13 @@ const FOUND: &[(Measure, u64, Set)] = &[
     (Measure::FunctionLongInstructions, 3, |limits, _, max| limits.function_long_instructions_max = max),
     (Measure::Imports, 2, |limits, _, max| limits.imports_max = max),
     (Measure::Exports, 2, |limits, _, max| limits.exports_max = max),
+    // `a` and `f`, `a` and `g`; `x` and `y`.
+    (Measure::NameBytes, 4 + 2, |limits, _, max| limits.name_bytes_max = max),
     // Two of the module; a component type, an instance type, and two declarations inside.
     (Measure::Types, 2 + 4, |limits, _, max| limits.types_max = max),
+    (Measure::TypeParts, 1, |limits, _, max| limits.type_parts_max = max),
+    // The component type with what is in it.
+    (Measure::TypeCopies, 4, |limits, _, max| limits.type_copies_max = max),
     (Measure::TypeDepth, 3, |limits, _, max| limits.type_depth_max = max),
     (Measure::Definitions, 1, |limits, _, max| limits.definitions_max = max),
     (Measure::Globals, 2, |limits, _, max| limits.globals_max = max),
