@@ -191,12 +191,12 @@ fn what_an_instance_has_no_room_for_is_refused_before_it_is_compiled() -> Result
 #[test]
 fn what_only_the_pool_finds_too_large_is_the_components_fault() -> Result<()> {
     let _alone = process::alone();
-    let bytes = guests::component("forty-thousand-references")?;
+    let bytes = guests::component("fifty-thousand-references")?;
     let (outside, inside) = (sandbox(Some(worker()))?, sandbox(None)?);
     ensure!(outside.is_pooled() && inside.is_pooled(), "this machine has no address space for a pool");
-    let error = refused(&outside, "forty-thousand-references", &bytes)?;
+    let error = refused(&outside, "fifty-thousand-references", &bytes)?;
     assert!(matches!(error, AdmissionError::NotCompiled(CompileError::TooLarge(_))), "{error}");
-    let error = refused(&inside, "forty-thousand-references", &bytes)?;
+    let error = refused(&inside, "fifty-thousand-references", &bytes)?;
     assert!(matches!(error, AdmissionError::NotCompiled(CompileError::Refused(_))), "{error}");
     Ok(())
 }

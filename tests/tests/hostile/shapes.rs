@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Every shape.
 pub(crate) const NAMES: [&str; 20] = [
     "ten-thousand-functions",
-    "forty-thousand-references",
+    "fifty-thousand-references",
     "megabyte-function",
     "ten-thousand-blocks",
     "huge-branch-table",
@@ -36,8 +36,8 @@ pub(crate) fn text(name: &str) -> Option<String> {
             with_bad((0..10_000).map(body).collect(), "(drop (call $f9999 (i32.const 1)))")
         }
         // The engine keeps some thirty bytes in each instance for every function that has a reference.
-        "forty-thousand-references" => {
-            let names: Vec<_> = (0..40_000).map(|number| format!("$f{number}")).collect();
+        "fifty-thousand-references" => {
+            let names: Vec<_> = (0..50_000).map(|number| format!("$f{number}")).collect();
             let functions: String = names.iter().map(|name| format!("(func {name})\n")).collect();
             with_bad(format!("{functions}(elem $references declare func {})", names.join(" ")), "")
         }

@@ -162,7 +162,7 @@ fn a_component_whose_turn_does_not_come_is_told_so_in_time() -> Result<()> {
     let worker = misbehaving("until-told").argument(&pipe);
     let sandbox = || small_sandbox().compile_worker(worker.clone()).admission_wait_max(Duration::ZERO).build();
     let (first, second) = (sandbox()?, sandbox()?);
-    std::thread::scope(|scope| {
+    std::thread::scope(|scope| -> Result<()> {
         let at_work = scope.spawn(|| first.admit(&component(COUNTER)).is_err());
         // The pipe opens once the worker reads from it, in its turn.
         let told = File::options().write(true).open(&pipe)?;
