@@ -74,23 +74,35 @@ fn work() -> io::Result<()> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     match make(&engine, &component, &task.maxima) {
-        Ok(Some((facts, artefact))) => Response::Made { facts: &facts, artefact: &artefact }.send(&mut stdout),
-        Ok(None) => Response::OutOfMemory.send(&mut stdout),
-        Err(refusal) => Response::Refused(&wire::refusal(&refusal)).send(&mut stdout),
+        Ok((facts, artefact)) => Response::Made { facts: &facts, artefact: &artefact }.send(&mut stdout),
+        Err(Unmade::OutOfMemory) => Response::OutOfMemory.send(&mut stdout),
+        Err(Unmade::Refused(refusal)) => Response::Refused(&wire::refusal(&refusal)).send(&mut stdout),
     }
 }
 
-/// The facts of a component and its machine code; `None` if there is too little memory.
-fn make(engine: &Engine, component: &[u8], maxima: &Maxima) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
-    let (to_compile, facts) = inspect(engine, component, maxima)?;
-    match engine.precompile_component(&to_compile) {
-        Ok(artefact) => {
-            super::check_length(artefact.len() as u64)?;
-            Ok(Some((wire::facts(&facts), artefact)))
-        }
-        Err(error) if is_out_of_memory(&error) => Ok(None),
-        Err(error) => Err(Refusal::NotCompiled(printable(&format!("{error:#}"), TEXT_BYTES_MAX))),
+/// Why nothing was made of a component.
+enum Unmade {
+    Refused(Refusal),
+    OutOfMemory,
+}
+
+impl From<Refusal> for Unmade {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
+}
+
+/// The facts of a component, as they are sent, and its machine code.
+fn make(engine: &Engine, component: &[u8], maxima: &Maxima) -> Result<(Vec<u8>, Vec<u8>), Unmade> {
+    let (to_compile, facts) = inspect(engine, component, maxima)?;
+    let artefact = engine.precompile_component(&to_compile).map_err(|error| {
+        if is_out_of_memory(&error) {
+            return Unmade::OutOfMemory;
+        }
+        Unmade::Refused(Refusal::NotCompiled(printable(&format!("{error:#}"), TEXT_BYTES_MAX)))
+    })?;
+    super::check_length(artefact.len() as u64)?;
+    Ok((wire::facts(&facts), artefact))
 }
 
 fn is_out_of_memory(error: &wasmtime::Error) -> bool {
