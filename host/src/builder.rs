@@ -53,9 +53,9 @@ pub enum HostError {
     /// A plugin's file could not be read.
     #[error("{} cannot be read", .file.display())]
     Unreadable {
-        /// Which.
+        /// The plugin's file.
         file: PathBuf,
-        /// Why.
+        /// What the system said.
         #[source]
         source: std::io::Error,
     },
@@ -215,7 +215,8 @@ impl HostBuilder {
         self
     }
 
-    /// Makes the host and starts it.
+    /// Makes the host and starts it. `EXECUTOR_STARTED` is published before anybody can subscribe; to
+    /// see it, [build](Self::build) the host, subscribe, and start its manager.
     ///
     /// # Errors
     ///

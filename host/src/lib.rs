@@ -175,15 +175,11 @@ impl Host {
         Ok(self.manager.submit(submission)?.wait().await)
     }
 
-    /// The same, blocking the thread; not for use inside an async runtime.
+    /// The same, blocking the thread. Inside an async runtime it blocks a thread of that runtime.
     ///
     /// # Errors
     ///
     /// [`Refusal`] if it was not accepted.
-    ///
-    /// # Panics
-    ///
-    /// Inside of a tokio runtime, which must not be blocked.
     pub fn run_blocking(&self, submission: Submission) -> Result<Arc<JobResult>, Refusal> {
         Ok(self.manager.submit(submission)?.wait_blocking())
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::host_args::HostArgs;
 use crate::input::{self, Checker};
 use crate::results::collect_dispatched;
-use crate::run::{WINDOW, progress_bar};
+use crate::run::{JOBS_MAX, progress_bar};
 use crate::{Outcome, output};
 
 #[derive(clap::Args)]
@@ -43,9 +43,9 @@ Findings:
   diverged      the two runs differ: the reducer is not pure
   unsteady      the job failed at first, and succeeded when it was tried again
   failed        the job failed, so that there is nothing to compare; refusals are no failures
-  inconclusive  the fresh instance met a limit of time, memory or fuel (told in the last line)
+  inconclusive  the fresh instance met a limit of time, memory or fuel; the last line counts these jobs
 
-Exit codes: 0 nothing was found, 1 something was, 2 bad usage or input."#;
+Exit codes: 0 nothing was found, 1 something was, 2 bad usage or input, 3 the environment."#;
 
 /// What there is to say of one job, unless it came out the same.
 #[derive(Serialize)]
@@ -107,7 +107,9 @@ pub(crate) fn audit(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome
         let submissions = input::read_all(&name, std::io::stdin(), &mut checker)?;
         (name, submissions)
     } else {
-        (args.jobs.display().to_string(), input::read_file(&args.jobs, &mut checker)?)
+        let name = args.jobs.display().to_string();
+        let submissions = input::read_all(&name, input::open(&args.jobs)?, &mut checker)?;
+        (name, submissions)
     };
     let mut report = Report { name, json: args.json, lines: HashMap::new(), summary: Summary::default() };
     report.run(&host, submissions)?;
@@ -146,10 +148,10 @@ impl Report {
         manager: &JobExecutorManager,
         submissions: Vec<(usize, Submission)>,
     ) -> anyhow::Result<()> {
-        let progress = progress_bar(Some(submissions.len()));
+        let progress = progress_bar(Some(submissions.len()), false);
         let mut under_way: VecDeque<Ticket> = VecDeque::new();
         for (line, submission) in submissions {
-            if under_way.len() == WINDOW {
+            if under_way.len() == JOBS_MAX {
                 self.wait_for(under_way.pop_front())?;
                 progress.inc(1);
             }

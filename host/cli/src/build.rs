@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use reductor_build::{BuildOptions, Component, DebugInfo, GuestBuild, InstallPolicy};
+use reductor_host::{CompileWorker, Sandbox};
 use serde_json::json;
 
+use crate::plugins::{self, CacheArgs};
 use crate::{Outcome, output};
 
 #[derive(clap::Args)]
@@ -18,6 +20,11 @@ pub(crate) struct Args {
     /// Keep files and lines for backtraces. A component becomes six to ten times as large.
     #[arg(long)]
     line_tables: bool,
+    /// Do not check whether a host admits the component, as `reductor plugin check` does.
+    #[arg(long)]
+    no_check: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     toolchain: ToolchainArgs,
     /// Print a JSON object instead of the path.
@@ -40,13 +47,16 @@ impl ToolchainArgs {
     }
 }
 
-pub(crate) fn build(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn build(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> {
     let debug_info = if args.line_tables { DebugInfo::LineTables } else { DebugInfo::FunctionNames };
     let mut guest = GuestBuild::new(&args.path).options(args.toolchain.options().debug_info(debug_info));
     if let Some(out) = &args.out {
         guest = guest.out(out);
     }
     let component = guest.run().with_context(|| format!("{} was not built", args.path.display()))?;
+    if !args.no_check {
+        admit(&args, &component, worker)?;
+    }
     if args.json {
         output::line(&json!({
             "package": component.package,
@@ -59,6 +69,18 @@ pub(crate) fn build(args: Args) -> anyhow::Result<Outcome> {
         output::text(&component.path.display().to_string())?;
     }
     Ok(Outcome::AllWell)
+}
+
+/// Admits the component as a host does, so that its author hears at once what a host would refuse.
+fn admit(args: &Args, component: &Component, worker: CompileWorker) -> anyhow::Result<()> {
+    let sandbox = Sandbox::builder().compile_worker(worker);
+    let sandbox = match args.cache.open()? {
+        Some(cache) => sandbox.artefact_cache(cache),
+        None => sandbox,
+    };
+    let (sandbox, path) = (sandbox.build()?, &component.path);
+    let admitted = plugins::patiently(&format!("checking {}", path.display()), || sandbox.admit_file(path));
+    admitted.map(drop).map_err(|error| plugins::refused(path, error).context("it was built, but no host runs it"))
 }
 
 /// Builds some of the project's own guests, in the order of `folders`.

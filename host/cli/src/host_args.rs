@@ -2,19 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use reductor_host::{
-    CompileWorker, DispatchGrants, DocumentType, ExecutorConfig, Host, HostBuilder, JobExecutorManagerConfig, Reducers,
-    StoreOptions,
+    CompileWorker, DispatchGrants, DocumentType, ExecutorConfig, GuestLimits, Host, HostBuilder, HostError,
+    JobExecutorManagerConfig, Reducers, Refusal, StoreOptions,
 };
 
 use crate::plugins::{self, CacheArgs};
+use crate::units::size;
 
 /// Events that the reader of dispatched jobs may be behind.
 const EVENTS_MAX: usize = 1 << 18;
+/// What a guest of 32 bits can address.
+const GUEST_BYTES_MAX: usize = 4 << 30;
 
 #[derive(clap::Args)]
 pub(crate) struct HostArgs {
-    /// A component whose model the jobs use; give one for each model.
+    /// A component whose model the jobs use; may be given more than once, one for each model.
     #[arg(long, required = true, value_name = "FILE")]
     plugin: Vec<PathBuf>,
     /// An earlier revision of a plugin, to apply the operations again that it made; may be given more
@@ -31,6 +35,15 @@ pub(crate) struct HostArgs {
     /// once.
     #[arg(long, value_name = "MODEL=MODEL", value_parser = grant)]
     grant: Vec<(DocumentType, DocumentType)>,
+    /// Units of fuel, about one per instruction, that an action may burn.
+    #[arg(long, value_name = "UNITS", default_value_t = GuestLimits::default().fuel_per_call, help_heading = "Limits of a guest")]
+    fuel: u64,
+    /// Linear memory that the instance of a document may have.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size, help_heading = "Limits of a guest")]
+    memory: u64,
+    /// How large the state of a scope may be, as JSON.
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size, help_heading = "Limits of a guest")]
+    state: u64,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -53,6 +66,19 @@ impl HostArgs {
         }
     }
 
+    fn guest_limits(&self) -> anyhow::Result<GuestLimits> {
+        let bytes = |option: &str, bytes: u64| {
+            let wide = usize::try_from(bytes).ok().filter(|bytes| *bytes <= GUEST_BYTES_MAX);
+            wide.with_context(|| format!("--{option}: at most 4GiB, which is all that a guest can address"))
+        };
+        Ok(GuestLimits {
+            fuel_per_call: self.fuel,
+            memory_bytes_max: bytes("memory", self.memory)?,
+            output_bytes_max: bytes("state", self.state)?,
+            ..GuestLimits::default()
+        })
+    }
+
     /// A host with the plugins, not started yet.
     pub(crate) fn build(
         &self,
@@ -62,6 +88,7 @@ impl HostArgs {
     ) -> anyhow::Result<Host> {
         let plugins = self.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file).compile_worker(worker);
         let plugins = self.replay_plugin.iter().fold(plugins, HostBuilder::replay_plugin_file);
+        let plugins = plugins.guest_limits(self.guest_limits()?);
         let plugins = match self.cache.open()? {
             Some(cache) => plugins.artefact_cache(cache),
             None => plugins,
@@ -71,10 +98,18 @@ impl HostArgs {
             Some((dir, options)) => host.data_dir(dir).store_options(options),
             None => host,
         };
-        let host = plugins::patiently("compiling plugins", || host.build())?;
+        let host = plugins::patiently("compiling plugins", || host.build());
+        let host = host.map_err(|error| match is_in_use(&error) {
+            true => anyhow::Error::new(error).context("--data"),
+            false => error.into(),
+        })?;
         check_grants(&self.grant, host.reducers())?;
         Ok(host)
     }
+}
+
+fn is_in_use(error: &HostError) -> bool {
+    matches!(error, HostError::DataDir(OpenError::InUse { .. }))
 }
 
 fn grant(text: &str) -> Result<(DocumentType, DocumentType), String> {
@@ -87,6 +122,12 @@ fn grant(text: &str) -> Result<(DocumentType, DocumentType), String> {
 /// A grant for a model that is not there would be a typing mistake.
 fn check_grants(grants: &[(DocumentType, DocumentType)], reducers: &Reducers) -> anyhow::Result<()> {
     grants.iter().flat_map(|(from, to)| [from, to]).try_for_each(|document_type| {
-        reducers.serving(document_type).map(drop).map_err(|refusal| anyhow::anyhow!("--grant: {refusal}"))
+        reducers.serving(document_type).map(drop).map_err(|refusal| match refusal {
+            Refusal::UnknownModel { document_type, loaded } => {
+                let loaded: Vec<_> = loaded.iter().map(|model| format!("`{model}`")).collect();
+                anyhow::anyhow!("--grant: no plugin for `{document_type}` is given; given: {}", loaded.join(", "))
+            }
+            refusal => anyhow::anyhow!("--grant: {refusal}"),
+        })
     })
 }

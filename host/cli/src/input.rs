@@ -1,12 +1,14 @@
 //! Reads job files: one submission a line, as JSON.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Context as _;
 use reductor_host::{
-    Clock, DocumentType, Host, LaneKey, Limits, OperationStore, Reducers, Refusal, StoreError, Submission, resolve_type,
+    Clock, DocumentType, Host, JobExecutorManager, LaneKey, Limits, NotWatched, OperationStore, Reducers, Refusal,
+    StoreError, Submission, resolve_type,
 };
 
 /// Problems of a file that are told at once; more of them help nobody.
@@ -14,10 +16,13 @@ const PROBLEMS_MAX: usize = 10;
 /// Bytes of a line: a job's actions at their largest would not fit, but a broken file should
 /// not fill the memory.
 const LINE_BYTES_MAX: u64 = 1 << 30;
+/// Some editors begin a file with it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Checks submissions as the executor will, in a world where the jobs of earlier runs and earlier
 /// lines have run.
 pub(crate) struct Checker<'a> {
+    manager: &'a JobExecutorManager,
     reducers: &'a Reducers,
     store: &'a dyn OperationStore,
     limits: Limits,
@@ -32,7 +37,14 @@ impl<'a> Checker<'a> {
         let (reducers, store) = (&**host.reducers(), &**host.store());
         let accepted = store.unfinished()?.into_iter().map(|journaled| journaled.accepted);
         let unfinished = accepted.map(|accepted| (accepted.job.lane(), accepted.document_type)).collect();
-        Ok(Self { reducers, store, limits: Limits::default(), unfinished, lanes: HashMap::new() })
+        Ok(Self {
+            manager: host.manager(),
+            reducers,
+            store,
+            limits: Limits::default(),
+            unfinished,
+            lanes: HashMap::new(),
+        })
     }
 
     /// Reads a line and checks it.
@@ -46,8 +58,21 @@ impl<'a> Checker<'a> {
         let document_type = resolve_type(&lane.document, submission.document_type.as_ref(), known.as_ref())?;
         let reducer = self.reducers.serving(&document_type)?;
         submission.clone().admit(reducer.manifest(), &self.limits, Clock::system().now())?;
+        self.check_dependencies(&submission)?;
         self.lanes.insert(lane, document_type);
         Ok(submission)
+    }
+
+    /// The jobs of a file have no ids before they run, so these are jobs of earlier runs.
+    fn check_dependencies(&self, submission: &Submission) -> Result<(), Refusal> {
+        let unknown = submission.depends_on.iter().enumerate().find_map(|(position, job)| {
+            let error = self.manager.watch(job).err()?;
+            Some(match error {
+                NotWatched::Unknown(unknown) => Refusal::UnknownDependency { position, unknown },
+                NotWatched::Store(error) => Refusal::Store(error),
+            })
+        });
+        unknown.map_or(Ok(()), Err)
     }
 
     /// The lanes that lines so far go to, in the order of their names.
@@ -58,24 +83,47 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Reads and checks a whole file before anything of it runs. Each submission comes with the
-/// number of its line.
-pub(crate) fn read_file(path: &Path, checker: &mut Checker<'_>) -> anyhow::Result<Vec<(usize, Submission)>> {
-    let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    read_all(&path.display().to_string(), file, checker)
+/// Opens a job file.
+pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
+    let unreadable = || format!("{} cannot be read", path.display());
+    let file = File::open(path).with_context(unreadable)?;
+    let is_dir = file.metadata().with_context(unreadable)?.is_dir();
+    anyhow::ensure!(!is_dir, "{} is a directory; give a file of jobs", path.display());
+    Ok(file)
 }
 
-/// The same for anything that ends.
+/// Checks a whole input before anything of it runs, and keeps nothing of it. Returns how many jobs it
+/// has.
+pub(crate) fn check_all(name: &str, input: impl Read, checker: &mut Checker<'_>) -> anyhow::Result<usize> {
+    let mut jobs = 0;
+    read(name, input, checker, |_, _| jobs += 1)?;
+    Ok(jobs)
+}
+
+/// The same, and keeps each submission with the number of its line.
 pub(crate) fn read_all(
     name: &str,
     input: impl Read,
     checker: &mut Checker<'_>,
 ) -> anyhow::Result<Vec<(usize, Submission)>> {
-    let (mut submissions, mut problems, mut more, mut malformed) = (Vec::new(), Vec::new(), 0, false);
+    let mut submissions = Vec::new();
+    read(name, input, checker, |number, submission| submissions.push((number, submission)))?;
+    Ok(submissions)
+}
+
+fn read(
+    name: &str,
+    input: impl Read,
+    checker: &mut Checker<'_>,
+    mut take: impl FnMut(usize, Submission),
+) -> anyhow::Result<()> {
+    let (mut problems, mut more, mut malformed) = (Vec::new(), 0, false);
     for line in Lines::new(input) {
         let (number, text) = line.with_context(|| format!("{name} cannot be read"))?;
         match checker.check(&text) {
-            Ok(submission) => submissions.push((number, submission)),
+            Ok(submission) => take(number, submission),
+            // It is no fault of the file.
+            Err(Refusal::Store(error)) => return Err(anyhow::Error::new(error).context("nothing was run")),
             Err(refusal) if problems.len() < PROBLEMS_MAX => {
                 malformed |= matches!(refusal, Refusal::Malformed { .. });
                 problems.push(located(name, number, &refusal));
@@ -84,7 +132,7 @@ pub(crate) fn read_all(
         }
     }
     if problems.is_empty() {
-        return Ok(submissions);
+        return Ok(());
     }
     if more > 0 {
         problems.push(format!("and {more} more"));
@@ -123,10 +171,12 @@ impl<R: Read> Iterator for Lines<R> {
             self.number += 1;
             match (&mut self.reader).take(LINE_BYTES_MAX).read_line(&mut line) {
                 Ok(0) => return None,
-                Ok(_) if line.trim().is_empty() => {}
                 Ok(_) => {
-                    line.truncate(line.trim_end().len());
-                    return Some(Ok((self.number, line)));
+                    let start = if self.number == 1 { line.strip_prefix(BYTE_ORDER_MARK) } else { None };
+                    let text = start.unwrap_or(&line).trim_end();
+                    if !text.trim_start().is_empty() {
+                        return Some(Ok((self.number, text.to_owned())));
+                    }
                 }
                 Err(error) => {
                     let text = format!("line {}: {error}", self.number);

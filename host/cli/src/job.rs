@@ -1,4 +1,4 @@
-//! `reductor job`: looks at the jobs in a data directory, and takes up those that failed.
+//! `reductor job`: lists the jobs in a data directory; cancels, retries and discards them.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use reductor_host::{
     JobResult, JobStatus, OperationStore as _, Reducers, Timestamp,
 };
 use serde::Serialize;
+use serde_json::json;
 
 use crate::data::DataDir;
 use crate::table::{self, Table};
@@ -25,13 +26,23 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Prints a job, with its actions and the attempts that failed.
     Show(ShowArgs),
-    /// Has a job that failed for good run again at the next `reductor run`.
+    /// Cancels a job that has not started.
+    #[command(after_help = CANCEL_HELP)]
+    Cancel(ChangeArgs),
+    /// Queues a job that failed for good again, for the next `reductor run`.
     #[command(after_help = RETRY_HELP)]
-    Retry(OneArgs),
+    Retry(ChangeArgs),
     /// Forgets a job that failed for good.
     #[command(after_help = DISCARD_HELP)]
-    Discard(OneArgs),
+    Discard(ChangeArgs),
 }
+
+const CANCEL_HELP: &str = "\
+Example:
+  reductor job cancel --data ./data 0197f0c2-5d1e-7c3a-9d36-6a2f6f0d3c11
+
+It fails with GRACEFUL_ABORT, and with it the jobs that depend on it. It is listed as failed until it
+is discarded. A job that has had an attempt is not cancelled any more.";
 
 const RETRY_HELP: &str = "\
 Example:
@@ -52,8 +63,8 @@ Examples:
 pub(crate) struct ListArgs {
     #[command(flatten)]
     data: DataDir,
-    /// Only jobs that stand so.
-    #[arg(long, value_enum)]
+    /// Only jobs with this status.
+    #[arg(long, value_enum, ignore_case = true)]
     status: Option<Status>,
     /// Only jobs of this document.
     #[arg(long, value_name = "ID")]
@@ -61,7 +72,7 @@ pub(crate) struct ListArgs {
     /// Only jobs with a number after this one.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     after: u64,
-    /// How many jobs.
+    /// List at most this many jobs.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
     /// Print JSON: a job a line.
@@ -80,6 +91,15 @@ pub(crate) struct ShowArgs {
 }
 
 #[derive(clap::Args)]
+pub(crate) struct ChangeArgs {
+    #[command(flatten)]
+    one: OneArgs,
+    /// Print JSON: the job's id and its status.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 pub(crate) struct OneArgs {
     #[command(flatten)]
     data: DataDir,
@@ -90,11 +110,11 @@ pub(crate) struct OneArgs {
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Status {
-    /// Accepted, and not ended.
+    /// Jobs that were accepted and have not ended.
     Pending,
-    /// All went well.
+    /// Jobs that were applied.
     Completed,
-    /// Failed for good; can be retried or discarded.
+    /// Jobs that failed for good: they can be retried or discarded.
     Failed,
 }
 
@@ -114,7 +134,8 @@ impl From<Status> for JobStatus {
 struct Shown<'a> {
     number: u64,
     status: JobStatus,
-    job: &'a Job,
+    /// With the same status.
+    job: Job,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,16 +153,32 @@ pub(crate) fn job(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::List(args) => list(&args)?,
         Command::Show(args) => show(&args)?,
+        Command::Cancel(args) => {
+            manager(&args.one)?.cancel(&args.one.id())?;
+            args.changed(Some(JobStatus::Failed), "is cancelled, and listed as failed")?;
+        }
         Command::Retry(args) => {
-            manager(&args)?.retry_failed(&args.id())?;
-            eprintln!("job {} runs at the next `reductor run --data {}`", args.job, args.data.path().display());
+            manager(&args.one)?.retry_failed(&args.one.id())?;
+            let dir = args.one.data.path().display();
+            args.changed(Some(JobStatus::Pending), &format!("runs at the next `reductor run --data {dir}`"))?;
         }
         Command::Discard(args) => {
-            manager(&args)?.discard_failed(&args.id())?;
-            eprintln!("job {} is forgotten", args.job);
+            manager(&args.one)?.discard_failed(&args.one.id())?;
+            args.changed(None, "is forgotten")?;
         }
     }
     Ok(Outcome::AllWell)
+}
+
+impl ChangeArgs {
+    /// Says what the job is now; without a status it is gone.
+    fn changed(&self, status: Option<JobStatus>, what: &str) -> anyhow::Result<()> {
+        if self.json {
+            return output::line(&json!({ "jobId": self.one.job, "status": status }));
+        }
+        eprintln!("job {} {what}", self.one.job);
+        Ok(())
+    }
 }
 
 impl OneArgs {
@@ -224,7 +261,7 @@ impl<'a> Shown<'a> {
             JobRecord::Unfinished(journaled) | JobRecord::Failed { journaled, .. } => Self {
                 number,
                 status,
-                job: &journaled.accepted.job,
+                job: Job { status, ..journaled.accepted.job.clone() },
                 accepted_at: Some(journaled.accepted_at),
                 not_before: journaled.not_before,
                 failed_at_revision: match record {
@@ -237,7 +274,7 @@ impl<'a> Shown<'a> {
             JobRecord::Completed { result: of, .. } => Self {
                 number,
                 status,
-                job: &of.job,
+                job: Job { status, ..of.job.clone() },
                 accepted_at: None,
                 not_before: None,
                 failed_at_revision: None,

@@ -1,7 +1,7 @@
 //! The program `reductor`: builds, checks, runs, audits and measures reducers.
 //!
 //! Every command writes what scripts read to standard output and everything else to standard
-//! error. Exit codes: 0 when all went well, 1 when jobs failed, 2 for bad usage or input.
+//! error. Exit codes are those of [`exit`].
 
 mod audit;
 mod bench;
@@ -10,51 +10,58 @@ mod check;
 mod data;
 mod demo;
 mod doc;
+mod exit;
 mod host_args;
 mod input;
 mod job;
+mod logs;
 mod output;
 mod plugins;
-mod recovered;
 mod results;
 mod run;
 mod state;
 mod store;
 mod table;
 mod trace;
+mod units;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::exit::Fault;
+pub(crate) use crate::exit::Outcome;
+
 /// Builds, checks, runs and audits document models: reducers compiled to WebAssembly components.
 #[derive(Parser)]
-#[command(name = "reductor", version, after_help = AFTER_HELP)]
+#[command(name = "reductor", version, after_help = after_help())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-const AFTER_HELP: &str = "\
-Exit codes: 0 all went well, 1 jobs failed or a check found something, 2 bad usage or input.
-Set REDUCTOR_LOG (such as `info` or `reductor::guest=debug`) to see what host and guests log.";
+fn after_help() -> String {
+    format!(
+        "{}\n\nSet REDUCTOR_LOG (such as `info` or `reductor::guest=debug`) to see what host and guests log.",
+        exit::HELP
+    )
+}
 
 #[derive(Subcommand)]
 enum Command {
     /// Turns a guest crate into a component.
     Build(build::Args),
-    /// Looks at plugins.
+    /// Checks plugins.
     #[command(subcommand)]
     Plugin(Plugin),
     /// Runs a file of jobs.
     Run(run::Args),
-    /// Runs a file of jobs twice at once, to see whether their reducers are pure.
+    /// Runs every job of a file on two instances at once, to find reducers that are not pure.
     Audit(audit::Args),
-    /// Looks at the documents in a data directory.
+    /// Lists the documents in a data directory, and shows their states, operations and history.
     #[command(subcommand)]
     Doc(doc::Command),
-    /// Looks at the jobs in a data directory, and takes up those that failed.
+    /// Lists the jobs in a data directory; cancels those that wait, retries or discards those that failed.
     #[command(subcommand)]
     Job(job::Command),
     /// Checks, copies and measures a data directory.
@@ -82,9 +89,9 @@ fn main() -> ExitCode {
     // First: this process may have been started to compile a plugin, and nothing else.
     let worker = reductor_host::compile_worker_main();
     let cli = Cli::parse();
-    log_to_stderr();
+    logs::to_stderr();
     let outcome = match cli.command {
-        Command::Build(args) => build::build(args),
+        Command::Build(args) => build::build(args, worker),
         Command::Plugin(Plugin::Check(args)) => check::check(&args, worker),
         Command::Run(args) => run::run(args, worker),
         Command::Audit(args) => audit::audit(args, worker),
@@ -99,41 +106,12 @@ fn main() -> ExitCode {
         }
     };
     match outcome {
-        Ok(Outcome::AllWell) => ExitCode::SUCCESS,
-        Ok(Outcome::JobsFailed) => ExitCode::from(1),
-        // Whoever read our output has enough of it.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Ok(outcome) => outcome.into(),
+        // The reader of our output has enough of it.
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            eprintln!("error: {}", exit::describe(&error));
+            Fault::of(&error).into()
         }
     }
-}
-
-/// How a command ended that could do its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    AllWell,
-    /// Or a check found something wrong.
-    JobsFailed,
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let kind = error.chain().find_map(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        io.or_else(|| cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind))
-    });
-    kind == Some(std::io::ErrorKind::BrokenPipe)
-}
-
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("REDUCTOR_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    // With it, a store whose background writes fail names the cause.
-    reductor_host::report_engine_errors();
 }

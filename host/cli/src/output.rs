@@ -20,3 +20,12 @@ pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
 }
+
+/// Whether standard output was closed by its reader.
+pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+    let kind = error.chain().find_map(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        io.or_else(|| cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind))
+    });
+    kind == Some(std::io::ErrorKind::BrokenPipe)
+}

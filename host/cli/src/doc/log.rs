@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// The sequence of the first operation.
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
     from: u64,
-    /// How many operations.
+    /// Print at most this many operations.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
     /// Print JSON: an operation a line, whole.

@@ -1,7 +1,8 @@
-//! `reductor doc`: looks at the documents in a data directory.
+//! `reductor doc`: lists and shows the documents in a data directory.
 
 mod diff;
 mod history;
+mod list;
 mod log;
 mod replay;
 mod show;
@@ -15,7 +16,9 @@ use crate::{Outcome, state};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Prints where a document stands, or stood.
+    /// Lists the documents, with their models and revisions.
+    List(list::Args),
+    /// Prints the state of a document, now or at an earlier revision.
     Show(show::Args),
     /// Prints the operations of a document.
     Log(log::Args),
@@ -38,6 +41,7 @@ struct DocumentArgs {
 
 pub(crate) fn doc(command: Command, worker: CompileWorker) -> anyhow::Result<Outcome> {
     match command {
+        Command::List(args) => list::list(&args)?,
         Command::Show(args) => show::show(&args, worker)?,
         Command::Log(args) => log::log(&args)?,
         Command::History(args) => history::history(&args, worker)?,

@@ -12,7 +12,7 @@ use crate::state::DocumentState;
 pub(crate) struct Args {
     #[command(flatten)]
     document: DocumentArgs,
-    /// After so many operations; the newest by default.
+    /// The state after this many operations; the newest by default.
     #[arg(long, value_name = "N")]
     revision: Option<u64>,
     #[command(flatten)]

@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{HumanBytes, ProgressBar};
-use reductor_host::{BackupFile, DiskStore, ExistingBackup, OpenError, StoreOptions};
+use reductor_host::{BackupFile, DiskStore, ExistingBackup};
+use serde_json::json;
 
 use super::{control, records_bar, show};
-use crate::Outcome;
 use crate::data::DataDir;
+use crate::{Outcome, output};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -25,13 +25,16 @@ pub(crate) struct Args {
     /// Write over the file if it exists.
     #[arg(long)]
     force: bool,
+    /// Print JSON: the file and its bytes.
+    #[arg(long)]
+    json: bool,
     /// The file to make; it appears when it is complete.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
 pub(super) fn backup(args: &Args) -> anyhow::Result<Outcome> {
-    let Args { data, force, file } = args;
+    let Args { data, force, json, file } = args;
     data.check()?;
     let exists = || format!("{} exists; --force writes over it", file.display());
     anyhow::ensure!(*force || !file.exists(), exists());
@@ -44,7 +47,11 @@ pub(super) fn backup(args: &Args) -> anyhow::Result<Outcome> {
         ErrorKind::AlreadyExists => anyhow::anyhow!(exists()),
         _ => anyhow::Error::new(error).context(unwritable()),
     })?;
-    eprintln!("wrote {} ({})", file.display(), HumanBytes(bytes));
+    if *json {
+        output::line(&json!({ "file": file, "bytes": bytes }))?;
+    } else {
+        eprintln!("wrote {} ({})", file.display(), HumanBytes(bytes));
+    }
     Ok(Outcome::AllWell)
 }
 
@@ -52,7 +59,7 @@ pub(super) fn backup(args: &Args) -> anyhow::Result<Outcome> {
 fn write(data: &DataDir, file: &File) -> anyhow::Result<()> {
     let mut to = BufWriter::new(file);
     // A host that has it open makes the copy itself: it need not be waited for.
-    let options = StoreOptions { lock_wait: Duration::ZERO, ..StoreOptions::default() };
+    let options = data.looking();
     let opened = match DiskStore::open(data.path(), options.clone()) {
         Err(error) if error.is_unwritable() => DiskStore::open_read_only(data.path(), options),
         opened => opened,

@@ -113,6 +113,10 @@ fn answer(stream: &UnixStream, store: &DiskStore, over: &AtomicBool) -> io::Resu
     stream.set_write_timeout(Some(SILENCE_MAX))?;
     let mut request = String::new();
     BufReader::new(stream).take(LINE_BYTES_MAX).read_line(&mut request)?;
+    if request.is_empty() {
+        // Somebody only looked whether a host runs.
+        return Ok(());
+    }
     let mut chunks = Chunks { stream, over, over_since: None };
     let outcome = if request == BACKUP {
         let mut to = io::BufWriter::with_capacity(CHUNK_BYTES_MAX, &mut chunks);
@@ -155,6 +159,11 @@ impl Write for Chunks<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether a host runs with the directory.
+pub(crate) fn is_served(dir: &Path) -> bool {
+    SocketDir::open(dir).is_ok_and(|dir| UnixStream::connect(dir.path(NAME)).is_ok())
 }
 
 /// Has the host that has the directory open write a backup. Tells after each chunk how many bytes

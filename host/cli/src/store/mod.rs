@@ -19,7 +19,7 @@ pub(crate) enum Command {
     Backup(backup::Args),
     /// Makes a data directory of a backup.
     Restore(restore::Args),
-    /// Prints how much a data directory has.
+    /// Prints how many documents, operations and jobs a data directory has, and their size.
     Stats(stats::Args),
 }
 

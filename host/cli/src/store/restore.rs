@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use reductor_host::restore_store;
+use serde_json::json;
 
 use super::{records_bar, show};
-use crate::Outcome;
+use crate::units::{self, count};
+use crate::{Outcome, output};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -20,13 +22,16 @@ pub(crate) struct Args {
     /// The directory to make: empty, or not there yet.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Print JSON: what was restored.
+    #[arg(long)]
+    json: bool,
     /// What `reductor store backup` wrote.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
 pub(super) fn restore(args: &Args) -> anyhow::Result<Outcome> {
-    let Args { data, file } = args;
+    let Args { data, json, file } = args;
     let named = || file.display().to_string();
     let mut from = BufReader::new(File::open(file).with_context(|| format!("{} cannot be read", file.display()))?);
     let is_new = !data.exists();
@@ -41,6 +46,16 @@ pub(super) fn restore(args: &Args) -> anyhow::Result<Outcome> {
     }
     let summary = restored.with_context(named)?;
     let (lanes, operations, jobs) = (summary.lanes, summary.operations, summary.jobs);
-    eprintln!("restored {lanes} branches, {operations} operations and {jobs} jobs to {}", data.display());
+    if *json {
+        output::line(&json!({ "branches": lanes, "operations": operations, "jobs": jobs }))?;
+        return Ok(Outcome::AllWell);
+    }
+    eprintln!(
+        "restored {}, {} and {} to {}",
+        count(lanes, "branch", "branches"),
+        count(operations, "operation", "operations"),
+        units::jobs(jobs),
+        data.display()
+    );
     Ok(Outcome::AllWell)
 }

@@ -57,7 +57,7 @@ fn describe(stats: &StoreStats) -> String {
         ("jobs pending", stats.unfinished.to_string()),
         ("jobs completed", stats.completed.to_string()),
         ("jobs failed", stats.dead_letters.to_string()),
-        ("batches", stats.commits.to_string()),
+        ("commits", stats.commits.to_string()),
         ("write-ahead", HumanBytes(stats.write_ahead_bytes).to_string()),
         ("on the disk", HumanBytes(stats.disk_bytes).to_string()),
         ("free", HumanBytes(stats.free_bytes).to_string()),

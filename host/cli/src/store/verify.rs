@@ -15,6 +15,8 @@ use serde::Serialize;
 use super::{records_bar, show};
 use crate::data::DataDir;
 use crate::doc::PluginArgs;
+use crate::exit::{self, Fault};
+use crate::units::{self, count};
 use crate::{Outcome, output};
 
 /// Branches and operations that are read at once.
@@ -32,7 +34,10 @@ Example:
 Documents of models without a plugin are not applied again; everything else of them is checked.
 Operations are applied again by the revision of the plugin that made them: give earlier ones with
 --replay-plugin, or theirs are left out.
-The exit code is 1 if anything is wrong.")]
+
+Exit codes: 0 nothing is wrong; 1 a record is damaged, or an operation does not lead to the state
+that the log has; 4 the store is too damaged to be opened. 2 and 3 say nothing of the store: bad
+usage, a directory in use, a missing permission.")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataDir,
@@ -68,7 +73,13 @@ struct Problem {
 }
 
 pub(super) fn verify(args: &Args, worker: CompileWorker) -> anyhow::Result<Outcome> {
-    let store = args.data.open()?;
+    let store = match args.data.open() {
+        Err(error) if Fault::of(&error) == Fault::Damage => {
+            Report::of_unopened(args, &error).print(args.json)?;
+            return Ok(Outcome::Damaged);
+        }
+        opened => opened?,
+    };
     let reducers = args.plugins.load(worker)?;
     let bar = records_bar("reading");
     let records = store.verify(&mut |progress| show(&bar, progress));
@@ -89,6 +100,14 @@ pub(super) fn verify(args: &Args, worker: CompileWorker) -> anyhow::Result<Outco
 }
 
 impl Report {
+    /// Of a store that is too damaged to be opened.
+    fn of_unopened(args: &Args, error: &anyhow::Error) -> Self {
+        let place = args.data.path().display().to_string();
+        let mut report = Self::default();
+        report.add(place, exit::describe(error));
+        report
+    }
+
     /// Applies the operations of every branch again, from the first on.
     fn replay_all(&mut self, store: &DiskStore, reducers: &Reducers) -> anyhow::Result<()> {
         let template = "replaying {bar:40} {pos}/{len} operations, {eta} left";
@@ -139,7 +158,9 @@ impl Report {
 
     fn print(&self, json: bool) -> anyhow::Result<()> {
         for (document_type, branches) in &self.not_replayed {
-            eprintln!("{branches} branches of `{document_type}` were not replayed: give its plugin with --plugin");
+            let (branches, were) =
+                (count(*branches, "branch", "branches"), if *branches == 1 { "was" } else { "were" });
+            eprintln!("{branches} of `{document_type}` {were} not replayed: give its plugin with --plugin");
         }
         for (revision, operations) in &self.not_replayed_operations {
             eprintln!("{operations} operations of {revision} were not replayed: give it with --replay-plugin");
@@ -150,10 +171,14 @@ impl Report {
         for Problem { place, problem } in &self.problems {
             output::text(&format!("{place}: {problem}"))?;
         }
-        let Self { branches, operations, snapshots, jobs, replayed, problem_count, .. } = self;
         output::text(&format!(
-            "{branches} branches, {operations} operations ({replayed} of them replayed), {snapshots} snapshots, \
-             {jobs} jobs: {problem_count} problems"
+            "{}, {} ({} of them replayed), {}, {}: {}",
+            count(self.branches, "branch", "branches"),
+            count(self.operations, "operation", "operations"),
+            self.replayed,
+            count(self.snapshots, "snapshot", "snapshots"),
+            units::jobs(self.jobs),
+            count(self.problem_count, "problem", "problems"),
         ))
     }
 }

@@ -101,6 +101,9 @@ fn increment(document: &str, by: u32) -> String {
     json!({ "documentId": document, "documentType": "example/counter", "actions": [action] }).to_string()
 }
 
+/// A job that fails for good.
+const REFUSED: &str = r#"{"documentId": "u", "documentType": "test/unruly", "actions": [{"type": "REFUSE"}], "config": {"maxRetries": 0}}"#;
+
 fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are UTF-8")
 }
@@ -218,8 +221,8 @@ fn a_second_process_is_told_who_has_the_directory() -> Result<()> {
     let data = Data::new()?;
     let mut running = data.start()?;
     running.run(&increment("c1", 1))?;
-    data.run(COUNTER, &[])?.refuses(&["in use", &running.0.id().to_string()])?;
-    data.call(&["doc", "log", "c1"])?.refuses(&["in use"])?;
+    data.run(COUNTER, &[])?.refuses_with(3, &["in use", &running.0.id().to_string()])?;
+    data.call(&["doc", "log", "c1"])?.refuses_with(3, &["a host runs with this directory", "reductor store backup"])?;
     Ok(())
 }
 
@@ -270,8 +273,7 @@ fn documents_revisions_and_plugins_that_are_not_there_are_named() -> Result<()> 
 #[test]
 fn a_failed_job_is_listed_shown_retried_and_discarded() -> Result<()> {
     let data = Data::new()?;
-    let refused = r#"{"documentId": "u", "documentType": "test/unruly", "actions": [{"type": "REFUSE"}], "config": {"maxRetries": 0}}"#;
-    data.run(UNRULY, &[refused.to_owned()])?.fails_with(1)?;
+    data.run(UNRULY, &[REFUSED.to_owned()])?.fails_with(1)?;
     let listed = data.call(&["job", "list", "--status", "failed", "--json"])?.succeeds()?.lines()?;
     let [job] = &listed[..] else { anyhow::bail!("not one failed job: {listed:?}") };
     let id = job["job"]["id"].as_str().context("an id")?.to_owned();
@@ -299,8 +301,7 @@ fn a_failed_job_is_listed_shown_retried_and_discarded() -> Result<()> {
 #[test]
 fn jobs_without_a_plugin_wait_with_a_warning() -> Result<()> {
     let data = Data::new()?;
-    let refused = r#"{"documentId": "u", "documentType": "test/unruly", "actions": [{"type": "REFUSE"}], "config": {"maxRetries": 0}}"#;
-    let ran = data.run(UNRULY, &[refused.to_owned()])?.fails_with(1)?;
+    let ran = data.run(UNRULY, &[REFUSED.to_owned()])?.fails_with(1)?;
     let id = ran.lines()?[0]["job"]["id"].as_str().context("an id")?.to_owned();
     data.call(&["job", "retry", &id])?.succeeds()?;
     let other = data.run(COUNTER, &[increment("c1", 1)])?.succeeds()?;
@@ -368,9 +369,11 @@ fn a_damaged_backup_makes_no_store() -> Result<()> {
     let whole = std::fs::read(&file)?;
     let mut changed = whole.clone();
     changed[whole.len() / 2] ^= 1;
-    for bad in [&whole[..whole.len() - 1], &changed, b"hello"] {
+    for bad in [&whole[..whole.len() - 1], &changed[..], &b"hello"[..]] {
         std::fs::write(&file, bad)?;
-        reductor(["store", "restore", text(&file), "--data", text(&restored)])?.refuses(&["copy.backup"])?;
+        let code = if bad == b"hello" { 2 } else { 4 };
+        let restore = ["store", "restore", text(&file), "--data", text(&restored)];
+        reductor(restore)?.refuses_with(code, &["copy.backup"])?;
         assert!(!restored.exists(), "something is left of a restore that failed");
     }
     Ok(())
@@ -385,5 +388,119 @@ fn stats_count_what_there_is() -> Result<()> {
     assert_eq!(stats[0]["jobs"], json!({ "pending": 0, "completed": 2, "failed": 0 }));
     let table = data.call(&["store", "stats"])?.succeeds()?.stdout;
     assert!(table.contains("operations"), "{table}");
+    Ok(())
+}
+
+#[test]
+fn documents_are_listed_page_by_page() -> Result<()> {
+    let data = Data::new()?;
+    let draft =
+        r#"{"documentId": "c2", "branch": "draft", "documentType": "example/counter", "actions": [{"type": "RESET"}]}"#;
+    let jobs = [increment("c3", 1), increment("c1", 2), increment("c2", 2), increment("c1", 3), draft.to_owned()];
+    data.run(COUNTER, &jobs)?.succeeds()?;
+    let listed = |more: &[&str]| -> Result<Vec<String>> {
+        let lines = data.call(&[&["doc", "list", "--json"], more].concat())?.succeeds()?.lines()?;
+        let row =
+            |line: &Value| format!("{} {} {}", line["documentId"], line["branch"], line["revision"]).replace('"', "");
+        assert!(lines.iter().all(|line| line["documentType"] == "example/counter"), "{lines:?}");
+        Ok(lines.iter().map(row).collect())
+    };
+    assert_eq!(listed(&[])?, ["c1 main 3", "c2 draft 2", "c2 main 2", "c3 main 2"]);
+    assert_eq!(listed(&["--limit", "2"])?, ["c1 main 3", "c2 draft 2", "c2 main 2"], "a document is not cut in two");
+    assert_eq!(listed(&["--after", "c2"])?, ["c3 main 2"]);
+    assert_eq!(listed(&["--after", "c3"])?, [""; 0]);
+    let table = data.call(&["doc", "list", "--limit", "1"])?.succeeds()?;
+    assert!(table.stdout.contains("document") && table.stdout.contains("example/counter"), "{}", table.stdout);
+    assert!(table.stderr.contains("--after c1"), "{}", table.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_failed_job_has_one_status_everywhere() -> Result<()> {
+    let data = Data::new()?;
+    data.run(UNRULY, &[REFUSED.to_owned()])?.fails_with(1)?;
+    for status in ["failed", "FAILED"] {
+        let listed = data.call(&["job", "list", "--status", status, "--json"])?.succeeds()?.lines()?;
+        let [job] = &listed[..] else { anyhow::bail!("not one failed job: {listed:?}") };
+        for found in [&job["status"], &job["job"]["status"], &job["result"]["job"]["status"]] {
+            assert_eq!(found, &json!("FAILED"), "{job}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn changes_of_jobs_are_told_as_json() -> Result<()> {
+    let data = Data::new()?;
+    let ran = data.run(UNRULY, &[REFUSED.to_owned()])?.fails_with(1)?;
+    let id = ran.lines()?[0]["job"]["id"].as_str().context("an id")?.to_owned();
+    let change = |what: &str| -> Result<Value> {
+        let changed = data.call(&["job", what, "--json", &id])?.succeeds()?;
+        assert_eq!(changed.stderr, "");
+        Ok(changed.lines()?.remove(0))
+    };
+    assert_eq!(change("retry")?, json!({"jobId": id, "status": "PENDING"}));
+    data.call(&["job", "retry", &id])?.refuses(&["is pending: only jobs that failed"])?;
+    assert_eq!(change("cancel")?, json!({"jobId": id, "status": "FAILED"}));
+    assert_eq!(change("discard")?, json!({"jobId": id, "status": null}));
+    Ok(())
+}
+
+#[test]
+fn a_job_that_waits_for_a_plugin_can_be_cancelled_and_discarded() -> Result<()> {
+    let data = Data::new()?;
+    let ran = data.run(UNRULY, &[REFUSED.to_owned()])?.fails_with(1)?;
+    let id = ran.lines()?[0]["job"]["id"].as_str().context("an id")?.to_owned();
+    data.call(&["job", "cancel", &id])?.refuses(&["has ended"])?;
+    data.call(&["job", "retry", &id])?.succeeds()?;
+    data.call(&["job", "cancel", &id])?.succeeds()?;
+    let shown = data.call(&["job", "show", "--json", &id])?.succeeds()?.stdout;
+    let shown: Value = serde_json::from_str(&shown)?;
+    assert_eq!((&shown["status"], &shown["result"]["metadata"]["reason"]), (&json!("FAILED"), &json!("cancelled")));
+    data.call(&["job", "discard", &id])?.succeeds()?;
+    let quiet = data.run(UNRULY, &[])?.succeeds()?;
+    assert_eq!(quiet.stdout, "", "a job that was cancelled ran");
+    Ok(())
+}
+
+#[test]
+fn backups_and_restores_are_told_as_json() -> Result<()> {
+    let data = Data::new()?;
+    data.run(COUNTER, &[increment("c1", 2)])?.succeeds()?;
+    let (file, restored) = (data.path("copy.backup"), data.path("restored"));
+    let made = data.call(&["store", "backup", "--json", text(&file)])?.succeeds()?.lines()?;
+    assert_eq!(made[0], json!({"file": text(&file), "bytes": std::fs::metadata(&file)?.len()}));
+    let restore = reductor(["store", "restore", "--json", text(&file), "--data", text(&restored)])?.succeeds()?;
+    assert_eq!(restore.lines()?[0], json!({"branches": 1, "operations": 2, "jobs": 1}));
+    Ok(())
+}
+
+#[test]
+fn a_directory_that_is_no_store_is_told_from_one_that_was_not_restored() -> Result<()> {
+    let data = Data::new()?;
+    std::fs::create_dir(data.path("data"))?;
+    let looks: [&[&str]; 3] = [&["doc", "log", "c1"], &["job", "list"], &["store", "stats"]];
+    for look in looks {
+        data.call(look)?.refuses(&["not a data directory", "`reductor run --data` makes one"])?;
+    }
+    std::fs::write(data.path("data").join("restoring"), "")?;
+    for look in looks {
+        data.call(look)?.refuses_with(4, &["was not restored completely", "restore it again"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_store_that_is_too_damaged_to_be_opened_is_a_finding() -> Result<()> {
+    let data = Data::new()?;
+    data.run(COUNTER, &[increment("c1", 2)])?.succeeds()?;
+    std::fs::write(data.path("data").join("version"), "not a version\n")?;
+    let found = data.call(&["store", "verify", "--json"])?.fails_with(4)?;
+    let report = &found.lines()?[0];
+    assert_eq!(report["problemCount"], json!(1), "{report}");
+    assert!(report["problems"][0]["problem"].as_str().is_some_and(|problem| problem.contains("damaged")), "{report}");
+    let text = data.call(&["store", "verify"])?.fails_with(4)?.stdout;
+    assert!(text.contains("1 problem\n"), "{text}");
+    data.call(&["doc", "log", "c1"])?.refuses_with(4, &["damaged"])?;
     Ok(())
 }

@@ -80,7 +80,7 @@ fn a_cache_that_was_asked_for_must_be_ones_own() -> Result<()> {
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777))?;
     let cache = directory.to_str().context("a path in UTF-8")?;
     let refused = reductor(["plugin", "check", COUNTER, "--cache-dir", cache])?;
-    refused.refuses(&["--cache-dir", "open to others", "chmod 700"])?;
+    refused.refuses_with(3, &["--cache-dir", "open to others", "chmod 700"])?;
     Ok(())
 }
 

@@ -40,6 +40,7 @@ fn the_tour_of_the_readme() -> Result<()> {
     assert_eq!((&third["errorCode"], &third["metadata"]["reason"]), (&json!(90005), &json!("rejected")));
     assert_eq!((&state["revision"], &state["state"]["global"]), (&json!(4), &json!({"value": 41})));
     assert_eq!(state["hash"]["global"], second["operations"][1]["hash"]);
+    assert!(ran.stderr.ends_with("3 jobs: 2 completed, 1 failed\n"), "{}", ran.stderr);
     Ok(())
 }
 
@@ -47,7 +48,9 @@ fn the_tour_of_the_readme() -> Result<()> {
 fn all_well_is_exit_code_0() -> Result<()> {
     let ran = run(COUNTER, &file("good.ndjson", GOOD)?, &[])?.succeeds()?;
     assert_eq!(ran.lines()?.len(), 1);
-    assert_eq!(ran.stderr, "", "there is nothing to say when nobody looks on");
+    assert_eq!(ran.stderr, "1 job: 1 completed\n");
+    let quiet = run(COUNTER, &file("good.ndjson", GOOD)?, &["--quiet"])?.succeeds()?;
+    assert_eq!((quiet.lines()?.len(), quiet.stderr.as_str()), (1, ""));
     Ok(())
 }
 
@@ -60,7 +63,7 @@ fn an_empty_file_is_no_jobs() -> Result<()> {
 
 #[test]
 fn a_file_with_a_bad_line_runs_nothing_and_names_line_and_field() -> Result<()> {
-    let cases: [(&str, &str, &[&str]); 9] = [
+    let cases: [(&str, &str, &[&str]); 12] = [
         ("cut", r#"{"documentId": "c1", "actions": ["#, &["EOF", "(column 33)", "one submission a line"]),
         ("no-json", "increment c1 by 2", &["column 1"]),
         (
@@ -77,6 +80,13 @@ fn a_file_with_a_bad_line_runs_nothing_and_names_line_and_field() -> Result<()> 
             &["actions[0].scope: ", "`moon`", "`global`"],
         ),
         ("no-actions", r#"{"documentId": "c1", "actions": []}"#, &["actions: must not be empty"]),
+        ("list", "[]", &["an object with `documentId` and `actions`"]),
+        ("list-of-actions", r#"{"documentId": "c1", "actions": {}}"#, &["actions: expected a list, found an object"]),
+        (
+            "dependency",
+            r#"{"documentId": "c1", "dependsOn": ["nobody"], "actions": [{"type": "RESET"}]}"#,
+            &["dependsOn[0]: ", "no job nobody"],
+        ),
         ("field", r#"{"documentId": "c1", "action": [{"type": "RESET"}]}"#, &["`action`"]),
     ];
     for (name, line, words) in cases {
@@ -103,6 +113,59 @@ fn lines_of_standard_input_run_until_a_bad_one() -> Result<()> {
     let ran = reductor_fed(["run", "--plugin", COUNTER, "-"], &lines)?.fails_with(2)?;
     assert_eq!(ran.lines()?.len(), 1, "what came before the bad line ran: {}", ran.stdout);
     assert!(ran.stderr.contains("standard input:2: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("accepted up to line 1 of standard input"), "{}", ran.stderr);
+    Ok(())
+}
+
+#[test]
+fn bad_lines_of_standard_input_are_skipped_if_told_so() -> Result<()> {
+    let lines = format!("{GOOD}\n{{\"documentId\": \"c1\"}}\nhello\n{GOOD}\n");
+    let ran = reductor_fed(["run", "--plugin", COUNTER, "--on-bad-line", "skip", "-"], &lines)?.fails_with(1)?;
+    assert_eq!(ran.lines()?.len(), 2, "{}", ran.stdout);
+    for words in
+        ["warning: standard input:2: ", "warning: standard input:3: ", "2 lines of standard input were skipped"]
+    {
+        assert!(ran.stderr.contains(words), "no `{words}` in {}", ran.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_cannot_be_read_twice_runs_until_a_bad_line() -> Result<()> {
+    let lines = format!("{GOOD}\n{{\"documentId\": \"c1\"}}\n");
+    let ran = reductor_fed(["run", "--plugin", COUNTER, "/dev/stdin"], &lines)?.fails_with(2)?;
+    assert_eq!(ran.lines()?.len(), 1, "{}", ran.stdout);
+    assert!(ran.stderr.contains("/dev/stdin:2: "), "{}", ran.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_file_may_begin_with_a_byte_order_mark() -> Result<()> {
+    let ran = run(COUNTER, &file("marked.ndjson", format!("\u{feff}{GOOD}\n{GOOD}\n"))?, &[])?.succeeds()?;
+    assert_eq!(ran.lines()?.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn the_limits_of_guests_can_be_set() -> Result<()> {
+    let job = |action: serde_json::Value| {
+        json!({"documentId": "u", "documentType": "test/unruly", "actions": [action], "config": {"maxRetries": 0}})
+            .to_string()
+    };
+    let state = file("limit-state.ndjson", job(json!({"type": "HUGE_STATE", "input": {"bytes": 5000}})))?;
+    let failed = run(UNRULY, &state, &["--state", "4KiB"])?.fails_with(1)?;
+    assert_eq!(failed.lines()?[0]["metadata"]["reason"], "output-too-large");
+    run(UNRULY, &state, &["--state", "8KiB"])?.succeeds()?;
+    let memory = file("limit-memory.ndjson", job(json!({"type": "GROW", "input": {"mib": 20}})))?;
+    let failed = run(UNRULY, &memory, &["--memory", "16MiB"])?.fails_with(1)?;
+    assert_eq!(failed.lines()?[0]["metadata"]["reason"], "memory-limit");
+    let fuel = file("limit-fuel.ndjson", job(json!({"type": "SPIN"})))?;
+    let failed = run(UNRULY, &fuel, &["--fuel", "50000000"])?.fails_with(1)?;
+    let metadata = &failed.lines()?[0]["metadata"];
+    assert_eq!(metadata["reason"], "fuel-exhausted");
+    assert!(metadata["fuelConsumed"].as_u64().is_some_and(|fuel| fuel < 60_000_000), "{metadata}");
+    run(UNRULY, &fuel, &["--memory", "5GiB"])?.refuses(&["--memory", "4GiB"])?;
+    run(UNRULY, &fuel, &["--memory", "much"])?.refuses(&["a size such as 512MiB"])?;
     Ok(())
 }
 
@@ -172,7 +235,10 @@ fn a_grant_lets_documents_dispatch_to_others() -> Result<()> {
     let elsewhere = r#"{"documentId": "a", "documentType": "test/unruly", "actions": [{"type": "DISPATCH_ELSEWHERE", "input": {"document": "b"}}], "config": {"maxRetries": 0}}"#;
     let jobs = file("grant.ndjson", [note, elsewhere].join("\n"))?;
     let refused = run(UNRULY, &jobs, &["--max-concurrency", "1"])?.fails_with(1)?;
-    assert_eq!(refused.lines()?[1]["metadata"]["reason"], "dispatch-limit");
+    let failed = &refused.lines()?[1];
+    assert_eq!(failed["metadata"]["reason"], "dispatch-denied");
+    let message = failed["errorMessage"].as_str().context("a message")?;
+    assert!(message.contains("--grant test/unruly=test/unruly"), "{message}");
     let grant = ["--max-concurrency", "1", "--grant", "test/unruly=test/unruly", "--print-state", "b"];
     let granted = run(UNRULY, &jobs, &grant)?.succeeds()?;
     let state = granted.lines()?.pop().context("a state")?;
@@ -183,10 +249,11 @@ fn a_grant_lets_documents_dispatch_to_others() -> Result<()> {
 }
 
 #[test]
-fn whoever_has_read_enough_may_go() -> Result<()> {
+fn a_run_whose_reader_went_away_stops_and_says_so() -> Result<()> {
     let jobs = file("unread.ndjson", format!("{GOOD}\n").repeat(20_000))?;
     let jobs = jobs.to_str().context("a path in UTF-8")?;
     let (code, stderr) = reductor_unread(["run", "--plugin", COUNTER, jobs])?;
-    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!(code, Some(141), "{stderr}");
+    assert!(stderr.contains("accepted ") && !stderr.contains("error:"), "{stderr}");
     Ok(())
 }

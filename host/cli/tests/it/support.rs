@@ -35,7 +35,12 @@ impl Ran {
 
     /// That it refused its input: nothing on standard output, one error that says all of `words`.
     pub(crate) fn refuses(self, words: &[&str]) -> Result<Self> {
-        let refused = self.fails_with(2)?;
+        self.refuses_with(2, words)
+    }
+
+    /// The same for another exit code.
+    pub(crate) fn refuses_with(self, code: i32, words: &[&str]) -> Result<Self> {
+        let refused = self.fails_with(code)?;
         ensure!(refused.stdout.is_empty(), "it printed: {}", refused.stdout);
         ensure!(refused.stderr.matches("error: ").count() == 1, "not one error: {}", refused.stderr);
         for word in words {
