@@ -92,16 +92,17 @@ pub(crate) struct RunData {
     /// Accept no more jobs while less than this is free on the disk; accepted jobs can still end.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, requires = "data")]
     disk_reserve: u64,
-    /// Keep the results of so many completed jobs, for `reductor job`.
+    /// Keep the results of at most this many completed jobs, for `reductor job` and for lines whose
+    /// idempotencyKey comes again.
     #[arg(long, value_name = "N", default_value_t = JobRetention::default().completed_max, requires = "data")]
     keep_completed: usize,
-    /// Keep them for so long.
+    /// Keep the result of a completed job for this long.
     #[arg(long, value_name = "AGE", default_value_t = units::Age(JobRetention::default().completed_age_max), value_parser = age, requires = "data")]
     keep_completed_for: units::Age,
-    /// Keep so many jobs that failed for good, for `reductor job retry`.
+    /// Keep at most this many jobs that failed for good, for `reductor job retry`.
     #[arg(long, value_name = "N", default_value_t = JobRetention::default().failed_max, requires = "data")]
     keep_failed: usize,
-    /// Keep them for so long.
+    /// Keep a job that failed for good for this long.
     #[arg(long, value_name = "AGE", default_value_t = units::Age(JobRetention::default().failed_age_max), value_parser = age, requires = "data")]
     keep_failed_for: units::Age,
 }

@@ -53,11 +53,12 @@ pub(crate) struct Args {
     /// Print no summary and no progress to standard error; warnings and errors remain.
     #[arg(long, short)]
     quiet: bool,
-    #[command(flatten)]
-    data: RunData,
     /// The jobs: one submission a line, as JSON; `-` for standard input.
     #[arg(value_name = "JOBS.ndjson")]
     jobs: PathBuf,
+    // Last: its heading is that of all options after it.
+    #[command(flatten)]
+    data: RunData,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

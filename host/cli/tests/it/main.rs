@@ -26,6 +26,17 @@ fn help_names_every_command() -> Result<()> {
 }
 
 #[test]
+fn options_of_a_run_are_grouped() -> Result<()> {
+    let help = reductor(["run", "--help"])?.succeeds()?.stdout;
+    let (arguments, options) = help.split_once("\nOptions:\n").unwrap_or_default();
+    assert!(arguments.contains("Arguments:\n  <JOBS.ndjson>"), "{help}");
+    for heading in ["\nLimits of a guest:\n      --fuel", "\nData directory:\n      --data"] {
+        assert!(options.contains(heading), "no `{heading}` in\n{help}");
+    }
+    Ok(())
+}
+
+#[test]
 fn bad_usage_is_told_with_exit_code_2() -> Result<()> {
     for arguments in [
         &["run", "jobs.ndjson"][..],
