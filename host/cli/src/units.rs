@@ -13,7 +13,7 @@ const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 <
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let (unit, length) = AGES.into_iter().find(|(_, length)| seconds % length == 0).unwrap_or(("s", 1));
+        let (unit, length) = AGES.into_iter().find(|(_, length)| seconds.is_multiple_of(*length)).unwrap_or(("s", 1));
         write!(f, "{}{unit}", seconds / length)
     }
 }
