@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use reductor_host::{
-    CompileWorker, DispatchGrants, DocumentType, ExecutorConfig, GuestLimits, Host, HostBuilder, HostError,
+    CompileWorker, DispatchGrants, DocumentType, ExecutorConfig, GuestLimits, Host, HostBuilder, HostError, OpenError,
     JobExecutorManagerConfig, Reducers, Refusal, StoreOptions,
 };
 
