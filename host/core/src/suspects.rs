@@ -1,4 +1,4 @@
-//! Plugin revisions that ran into their timeout lately.
+//! Plugin revisions whose failures have lately taken long.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,22 @@ const SUSPECTED_FOR: Duration = Duration::from_secs(60);
 /// Remembers revisions that ran into their timeout, so that all of them together do not take every
 /// worker.
 ///
-/// A revision is suspected when its attempts that timed out have lately taken as long as the
-/// operator's timeout. One job that asks for less time does not make its model suspect; a model that
-/// runs away in jobs which all ask for a little less is suspected all the same.
+/// A revision is suspected when its attempts that failed have lately taken as long as the operator's
+/// timeout. One job that asks for less time does not make its model suspect; a model that runs away in
+/// jobs which all ask for a little less is suspected all the same, and so is one whose states cost the
+/// host seconds to refuse.
 #[derive(Default)]
 pub(crate) struct Suspects {
     /// Whether a revision may be suspected. Nearly always none is, and nobody need take the lock.
     any: AtomicBool,
-    /// One entry for each model that ever timed out.
+    /// One entry for each model of which an attempt ever failed.
     known: Mutex<HashMap<DocumentType, Suspect>>,
 }
 
-/// A revision that timed out.
+/// A revision with attempts that failed.
 struct Suspect {
     plugin: Arc<PluginRef>,
-    /// The time that its attempts took which timed out, up to the operator's timeout. It leaks away.
+    /// The time that its attempts took which failed, up to the operator's timeout. It leaks away.
     lost: Duration,
     /// When `lost` was right.
     at: Duration,
@@ -38,16 +39,16 @@ struct Suspect {
 }
 
 impl Suspects {
-    /// Takes note that an attempt timed out which had `timeout`, where the operator gives
-    /// `timeout_max` to jobs that ask for nothing.
-    pub(crate) fn timed_out(&self, plugin: &Arc<PluginRef>, timeout: Duration, timeout_max: Duration, now: Duration) {
+    /// Takes note that an attempt failed after so much time, where the operator gives `timeout_max` to
+    /// jobs that ask for nothing.
+    pub(crate) fn lost(&self, plugin: &Arc<PluginRef>, time: Duration, timeout_max: Duration, now: Duration) {
         let mut known = self.lock();
         let fresh = || Suspect { plugin: plugin.clone(), lost: Duration::ZERO, at: now, until: None };
         let suspect = known.entry(plugin.document_type.clone()).or_insert_with(fresh);
         if suspect.plugin != *plugin {
             *suspect = fresh();
         }
-        suspect.lose(timeout, timeout_max, now);
+        suspect.lose(time, timeout_max, now);
         if suspect.is_suspected(now) {
             self.any.store(true, Ordering::Release);
         }
@@ -138,8 +139,8 @@ mod tests {
     fn the_next_moment_to_look_at_is_never_past() {
         let suspects = Suspects::default();
         assert_eq!(suspects.next_cleared(Duration::ZERO), None);
-        suspects.timed_out(&plugin("one"), TIMEOUT, TIMEOUT, Duration::ZERO);
-        suspects.timed_out(&plugin("two"), TIMEOUT, TIMEOUT, secs(20));
+        suspects.lost(&plugin("one"), TIMEOUT, TIMEOUT, Duration::ZERO);
+        suspects.lost(&plugin("two"), TIMEOUT, TIMEOUT, secs(20));
         // Nobody asks about either model meanwhile.
         let seen = [0, 59, 60, 79, 80, 200].map(|now| suspects.next_cleared(secs(now)));
         assert_eq!(seen, [Some(secs(60)), Some(secs(60)), Some(secs(80)), Some(secs(80)), None, None]);
@@ -152,7 +153,7 @@ mod tests {
         let counter = Arc::new(NativeReducer::<Nothing>::new());
         let plugin = counter.plugin().clone();
         reducers.register(counter);
-        suspects.timed_out(&plugin, TIMEOUT, TIMEOUT, Duration::ZERO);
+        suspects.lost(&plugin, TIMEOUT, TIMEOUT, Duration::ZERO);
         for now in (0..70_000).step_by(250).map(Duration::from_millis) {
             let is_held_back = suspects.is_suspected(&plugin.document_type, now, &reducers);
             assert_eq!(suspects.next_cleared(now).is_some_and(|next| next > now), is_held_back, "at {now:?}");
@@ -164,7 +165,7 @@ mod tests {
     fn attempts_with_less_time_add_up_to_the_operators_timeout() {
         let (suspects, plugin) = (Suspects::default(), plugin("one"));
         let is_suspected = |timeout: Duration, now| {
-            suspects.timed_out(&plugin, timeout, TIMEOUT, now);
+            suspects.lost(&plugin, timeout, TIMEOUT, now);
             suspects.next_cleared(now).is_some()
         };
         assert!(!is_suspected(secs(29), secs(0)));
@@ -178,8 +179,8 @@ mod tests {
     #[test]
     fn a_timeout_of_hours_adds_up_as_well() {
         let (suspects, plugin) = (Suspects::default(), plugin("one"));
-        suspects.timed_out(&plugin, secs(7_199), secs(7_200), secs(7_199));
-        suspects.timed_out(&plugin, secs(7_199), secs(7_200), secs(10_800));
+        suspects.lost(&plugin, secs(7_199), secs(7_200), secs(7_199));
+        suspects.lost(&plugin, secs(7_199), secs(7_200), secs(10_800));
         assert_eq!(suspects.next_cleared(secs(10_800)), Some(secs(10_860)));
     }
 }

@@ -1,9 +1,12 @@
 //! A file for a backup, which has its name only when it is complete.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 /// A file that is being written beside the one that it will be.
 ///
@@ -45,7 +48,15 @@ impl BackupFile {
         let partial = target.with_file_name(format!(".{}.partial", name.to_string_lossy()));
         loop {
             let mut options = OpenOptions::new();
+            // A backup says what documents say, which is its owner's alone; and the name can be guessed.
+            options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
             let file = options.read(true).write(true).create(true).truncate(false).open(&partial)?;
+            let metadata = file.metadata()?;
+            if !metadata.is_file() || metadata.uid() != geteuid().as_raw() {
+                let problem = format!("{} is another user's, or no file", partial.display());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+            }
+            file.set_permissions(Permissions::from_mode(0o600))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {

@@ -7,26 +7,22 @@ use std::time::{Duration, Instant};
 
 use fjall::{OwnedWriteBatch, PersistMode, Readable as _, Snapshot};
 use reductor_core::{
-    ActionId, DocumentId, Durability, Entry, Head, IdempotencyKey, JobId, JobOutcome, JobQuery, JobRecord, JobStatus,
-    JournaledJob, LaneKey, OperationStore, PRUNE_JOBS_MAX, Pausing, Position, RetentionClock, Scope, StoreError,
-    StoredOperation, Timestamp,
+    ActionId, Durability, Entry, Head, IdempotencyKey, JobId, JobOutcome, JobQuery, JobRecord, JobStatus, JournaledJob,
+    LaneKey, OperationStore, Pausing, Position, RetentionClock, Scope, StoreError, StoredOperation, Timestamp,
 };
 
-use crate::codec::{
-    self, CompletedRecord, FailedRecord, JournaledMore, LaneName, LaneText, RetentionRecord, SnapshotRecord,
-    StateRecord,
-};
+use crate::codec::{self, RetentionRecord, SnapshotRecord, StateRecord};
 use crate::directory::{Acknowledged, Directory, Found};
-use crate::engine::{Engine, STATE_KEY, get};
+use crate::engine::Engine;
 use crate::error::{OpenError, describe, read_error};
-use crate::forget::Forgetting;
-use crate::jobs::{Change, DocumentTag, Filter, JobIndex, Page, Place, Unlisted};
+use crate::jobs::{Change, Filter, JobIndex};
 use crate::keys::{self, ActionKey};
 use crate::lanes::{Lane, LaneCache, corrupt};
 use crate::names::{NameWriter, Names};
 use crate::options::{StoreOptions, Sync};
-use crate::outcomes::{self, Remembering};
-use crate::plan::{Ground, Plan, Planned, pending_job, read_operation, stored_operation, stored_sequence};
+use crate::outcomes;
+use crate::plan::{Ground, Plan, Planned, read_operation, stored_operation, stored_sequence};
+use crate::prune::Freed;
 use crate::start;
 use crate::ticker::Ticker;
 
@@ -46,13 +42,13 @@ pub struct DiskStore {
 /// What the store's threads share.
 pub(crate) struct Inner {
     pub(crate) engine: Engine,
-    options: StoreOptions,
+    pub(crate) options: StoreOptions,
     pub(crate) names: RwLock<Names>,
     lanes: LaneCache,
     shared: RwLock<Shared>,
     /// It follows `shared` in small steps, so that nobody waits long for the lock. A lock of both is
     /// taken in this order: jobs, then shared.
-    jobs: RwLock<JobIndex>,
+    pub(crate) jobs: RwLock<JobIndex>,
     /// Readers that wait for it.
     jobs_awaited: AtomicUsize,
     /// Held while a batch that is on the disk is shown to readers.
@@ -77,18 +73,10 @@ pub(crate) struct Shared {
 }
 
 /// What only the writer has.
-struct Writer {
+pub(crate) struct Writer {
     names: NameWriter,
-    clock: RetentionClock,
-    freed: Freed,
-}
-
-/// Up to where the tables of what is forgotten were freed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Freed {
-    completed: u64,
-    outcomes: u32,
-    budgets: u32,
+    pub(crate) clock: RetentionClock,
+    pub(crate) freed: Freed,
 }
 
 /// How much of the disk was free, and when.
@@ -109,12 +97,6 @@ const CHANGES_AT_ONCE: usize = 256;
 
 /// How often the writer gives way between two such steps while a reader waits.
 const YIELDS_MAX: usize = 50;
-
-/// How far the clock of retention moves before that is written, if nothing else is.
-const CLOCK_WRITTEN_EVERY: Duration = Duration::from_mins(10);
-
-/// Completed jobs that are forgotten before the engine is asked to free their tables.
-const FREE_EVERY: u64 = 50_000;
 
 /// Damaged snapshots of a lane that are passed over.
 const SNAPSHOTS_TRIED_MAX: usize = 16;
@@ -248,11 +230,11 @@ impl Inner {
         self.names.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_running(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_running(&self) -> Result<(), StoreError> {
         match &self.shared().stopped {
             Some(because) => Err(StoreError::Stopped { because: because.clone() }),
             None => Ok(()),
@@ -297,7 +279,7 @@ impl Inner {
     }
 
     /// Writes a batch and lets everybody see it. The writer's lock is held.
-    fn write(&self, planned: Planned) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, planned: Planned) -> Result<(), StoreError> {
         let Planned { batch, state, lanes, changes, names, remembered } = planned;
         self.wait_for_tables(TABLES_WAITING_MAX)?;
         let mode = match self.options.sync {
@@ -388,88 +370,6 @@ impl Inner {
         Ok(read)
     }
 
-    fn prune(&self, wall: Timestamp) -> Result<u64, StoreError> {
-        let mut writer = self.writer();
-        self.check_running()?;
-        let retention = &self.options.retention;
-        let (view, mut state, before) = {
-            let shared = self.shared();
-            (shared.view.clone(), shared.state, shared.remembered.clone())
-        };
-        let (now, surplus, unlisted_before, seed) = {
-            let jobs = self.jobs();
-            let now = writer.clock.read(wall, jobs.newest_end());
-            (now, jobs.surplus(retention, Some(now), PRUNE_JOBS_MAX), jobs.unlisted_before(), jobs.seed())
-        };
-        let (mut batch, mut changes) = (self.engine.database.batch(), Vec::new());
-        let mut remembering = Remembering::new(&before);
-        let mut forgetting = Forgetting {
-            engine: &self.engine,
-            view: &view,
-            retention,
-            remembering: &mut remembering,
-            batch: &mut batch,
-            state: &mut state,
-            changes: &mut changes,
-        };
-        // The oldest first: the ones that the index does not have.
-        let unlisted = unlisted_before.map(|before| forgetting.unlisted(before, seed, PRUNE_JOBS_MAX)).transpose()?;
-        let mut count = unlisted.unwrap_or(0);
-        if count == 0 {
-            count = forgetting.surplus(&surplus.at_most(PRUNE_JOBS_MAX));
-        }
-        remembering.forget_older(retention, now);
-        writer.clock.forgot(count);
-        let reached = writer.clock.reached();
-        let moved = reached.map_or(0, |reached| reached.ms.abs_diff(before.clock_ms.unwrap_or(i64::MIN)));
-        if count > 0 || remembering.has_changed() || moved >= CLOCK_WRITTEN_EVERY.as_millis() as u64 {
-            remembering.set_clock(reached);
-            let remembered = remembering.finish(&self.engine, &mut batch);
-            state.commits += 1;
-            let mut scratch = Vec::new();
-            codec::encode(&state, &mut scratch);
-            batch.insert(&self.engine.meta, STATE_KEY, &scratch[..]);
-            self.write(Planned { batch, state, lanes: Vec::new(), changes, names: Vec::new(), remembered })?;
-        }
-        if unlisted.is_some_and(|count| count < PRUNE_JOBS_MAX as u64) {
-            self.jobs.write().unwrap_or_else(PoisonError::into_inner).set_unlisted(Unlisted::None);
-        }
-        writer.freed = self.free_forgotten(writer.freed);
-        Ok(count)
-    }
-
-    /// Frees the tables of what is forgotten, where there is enough of it. Returns up to where.
-    fn free_forgotten(&self, before: Freed) -> Freed {
-        let mut freed = before;
-        let (completed_from, remembered) = {
-            let shared = self.shared();
-            (shared.state.completed_from, shared.remembered.clone())
-        };
-        if completed_from >= before.completed.saturating_add(FREE_EVERY) {
-            freed.completed = completed_from;
-            self.free(&self.engine.completed, &freed.completed.to_be_bytes());
-        }
-        freed.outcomes = remembered.first_generation();
-        if freed.outcomes != before.outcomes {
-            self.free(&self.engine.outcomes, &freed.outcomes.to_be_bytes());
-        }
-        freed.budgets = remembered.first_budgets();
-        if freed.budgets != before.budgets {
-            self.free(&self.engine.budgets, &freed.budgets.to_be_bytes());
-        }
-        freed
-    }
-
-    /// Lets the engine drop the tables that have nothing but forgotten jobs. Whatever remains of them
-    /// is not read: only what is remembered is looked for.
-    fn free(&self, keyspace: &fjall::Keyspace, before: &[u8]) {
-        use fjall::AbstractTree as _;
-        if let Err(error) = keyspace.tree.drop_range(&[][..]..before) {
-            let problem = describe(&error.into());
-            tracing::warn!(problem, "the tables of forgotten jobs could not be freed; they are at the next time");
-        }
-    }
-
     pub(crate) fn free_bytes(&self) -> Result<u64, StoreError> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = room.as_ref().filter(|known| known.at.elapsed() < ROOM_BELIEVED) {
@@ -481,121 +381,6 @@ impl Inner {
         let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
         *room = Some(Room { free_bytes, at: Instant::now() });
         Ok(free_bytes)
-    }
-
-    // Jobs.
-
-    pub(crate) fn job_at(&self, view: &Snapshot, place: Place) -> Result<Option<JobRecord>, StoreError> {
-        match place {
-            Place::Unfinished(order) => {
-                Ok(pending_job(&self.engine, view, &self.names, order)?.map(JobRecord::Unfinished))
-            }
-            Place::Failed(order) => self.failed_job(view, order),
-            Place::Completed(end) => self.completed_job(view, end),
-        }
-    }
-
-    fn failed_job(&self, view: &Snapshot, order: u64) -> Result<Option<JobRecord>, StoreError> {
-        let place = || Place::Failed(order).to_string();
-        let Some(value) = get(view, &self.engine.failed, &order.to_be_bytes(), place)? else { return Ok(None) };
-        let read = || {
-            let fields = codec::open(&value)?;
-            let (record, more): (FailedRecord<'_>, Option<JournaledMore<'_>>) = codec::decode_with_more(&fields)?;
-            let (mut journaled, result) = record.restore(order, &self.names())?;
-            more.iter().try_for_each(|more| more.restore(&mut journaled))?;
-            Ok(JobRecord::Failed { journaled, result: Arc::new(result), revision: record.revision })
-        };
-        read().map(Some).map_err(|bad| corrupt(place(), &bad))
-    }
-
-    fn completed_job(&self, view: &Snapshot, end: u64) -> Result<Option<JobRecord>, StoreError> {
-        let place = || Place::Completed(end).to_string();
-        let Some(value) = get(view, &self.engine.completed, &end.to_be_bytes(), place)? else { return Ok(None) };
-        let bad = |bad| corrupt(place(), &bad);
-        let fields = codec::open(&value).map_err(bad)?;
-        let record: CompletedRecord<'_> = codec::decode(&fields).map_err(bad)?;
-        let mut stored = Vec::new();
-        let lane = match &record.lane {
-            LaneName::Text { document, branch } => LaneKey { document: (*document).into(), branch: (*branch).into() },
-            LaneName::Known(number) => {
-                let lane = self.lane_of(view, *number)?;
-                for sequence in record.sequences() {
-                    let found = stored_operation(&self.engine, view, &self.names, &lane, *number, sequence)?;
-                    let missing = || codec::BadRecord::fields(format!("its operation {sequence} is missing"));
-                    stored.push(found.ok_or_else(|| bad(missing()))?.operation);
-                }
-                lane
-            }
-        };
-        let result = record.restore(lane, stored, &self.names()).map_err(bad)?;
-        Ok(Some(JobRecord::Completed { order: record.header.order, result: Arc::new(result) }))
-    }
-
-    pub(crate) fn lane_of(&self, view: &Snapshot, number: u32) -> Result<LaneKey, StoreError> {
-        let place = || format!("the name of lane {number}");
-        let bad = |bad| corrupt(place(), &bad);
-        let value = get(view, &self.engine.lanes, &keys::lane_number(number), place)?;
-        let value = value.ok_or_else(|| bad(codec::BadRecord::fields("it is missing")))?;
-        let fields = codec::open(&value).map_err(bad)?;
-        let text: LaneText<'_> = codec::decode(&fields).map_err(bad)?;
-        Ok(LaneKey { document: text.document.into(), branch: text.branch.into() })
-    }
-
-    /// What is remembered of jobs, as of now.
-    fn remembered(&self) -> (Snapshot, Arc<RetentionRecord>) {
-        let shared = self.shared();
-        (shared.view.clone(), shared.remembered.clone())
-    }
-
-    /// A job that the index has: it is there, or the store is damaged.
-    pub(crate) fn known_job(&self, view: &Snapshot, place: Place) -> Result<JobRecord, StoreError> {
-        self.job_at(view, place)?.ok_or_else(|| StoreError::Corrupt {
-            place: place.to_string(),
-            problem: "its record is missing".to_owned(),
-        })
-    }
-
-    /// The job that the index finds.
-    fn find_job(&self, find: impl Fn(&JobIndex) -> Option<Place>) -> Result<Option<JobRecord>, StoreError> {
-        let look = || {
-            let jobs = self.jobs();
-            let place = find(&jobs)?;
-            let shared = self.shared();
-            Some((place, shared.view.clone(), jobs.commits() == shared.state.commits))
-        };
-        let Some((place, view, fits)) = look() else { return Ok(None) };
-        match self.job_at(&view, place)? {
-            Some(found) => Ok(Some(found)),
-            None if fits => self.known_job(&view, place).map(Some),
-            None => {
-                // The job went elsewhere with a batch that is just being shown.
-                let settled = self.settled();
-                let looked = look();
-                drop(settled);
-                looked.map(|(place, view, _)| self.known_job(&view, place)).transpose()
-            }
-        }
-    }
-
-    /// Some of the jobs after a number, and the store as it is with them.
-    fn page(&self, after: u64, filter: &Filter, limit: usize) -> (Snapshot, Page) {
-        let _settled = self.settled();
-        let page = self.jobs().page(after, filter, limit);
-        (self.view(), page)
-    }
-
-    /// What the index has of the jobs of a document.
-    fn tags_of(&self, document: &DocumentId) -> Result<Vec<DocumentTag>, StoreError> {
-        let place = || format!("the list of lanes of {document}");
-        let mut tags = vec![self.jobs().document(document)];
-        let prefix = keys::lane(&LaneKey { document: document.clone(), branch: "".into() });
-        for guard in self.view().prefix(&self.engine.lanes, prefix) {
-            let (_, value) = guard.into_inner().map_err(|error| read_error(error, place))?;
-            let fields = codec::open(&value).map_err(|bad| corrupt(place(), &bad))?;
-            let lane: codec::LaneRecord<'_> = codec::decode(&fields).map_err(|bad| corrupt(place(), &bad))?;
-            tags.push(DocumentTag::of_lane(lane.number));
-        }
-        Ok(tags)
     }
 }
 

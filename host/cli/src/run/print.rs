@@ -1,6 +1,6 @@
 //! Prints the results of jobs: of those that were handed in in their order, of others as they end.
 
-use std::io::{BufWriter, Stdout, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +11,7 @@ use reductor_host::{Event, JobErrorCode, JobResult, Reason, Received, Stop, Subm
 use super::feed::Place;
 use super::recovered::Recovered;
 use super::stop::{Cause, Stopping};
+use crate::output;
 
 /// Writes results to standard output, a line each, and stops the run when that fails.
 pub(super) struct Printer<'a> {
@@ -21,6 +22,7 @@ pub(super) struct Printer<'a> {
 
 struct Out {
     stdout: BufWriter<Stdout>,
+    is_terminal: bool,
     tally: Tally,
     failure: Option<anyhow::Error>,
 }
@@ -52,7 +54,9 @@ pub(super) struct Reached {
 
 impl<'a> Printer<'a> {
     pub(super) fn new(stopping: &'a Stopping<'a>, progress: &'a ProgressBar) -> Self {
-        let out = Out { stdout: BufWriter::new(std::io::stdout()), tally: Tally::default(), failure: None };
+        let stdout = std::io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let out = Out { stdout: BufWriter::new(stdout), is_terminal, tally: Tally::default(), failure: None };
         Self { stopping, progress, out: Mutex::new(out) }
     }
 
@@ -141,8 +145,13 @@ impl<'a> Printer<'a> {
     fn print(&self, result: &JobResult) {
         self.write(|out| {
             *if result.success { &mut out.tally.completed } else { &mut out.tally.failed } += 1;
-            serde_json::to_writer(&mut out.stdout, result)?;
-            Ok(out.stdout.write_all(b"\n")?)
+            if out.is_terminal {
+                writeln!(out.stdout, "{}", output::shown(&serde_json::to_string(result)?))?;
+            } else {
+                serde_json::to_writer(&mut out.stdout, result)?;
+                out.stdout.write_all(b"\n")?;
+            }
+            Ok(())
         });
     }
 

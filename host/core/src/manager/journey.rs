@@ -183,7 +183,7 @@ impl Shared {
 
     fn failed(&self, run: &Run, mut pending: Pending, report: Report, ran: Ran) -> Outcome {
         let at = self.config.clock.moment();
-        pending.attempt_ended(at);
+        let took = pending.attempt_ended(at);
         self.roll.end(Ended::Unfinished, at);
         if report.fault.code == JobErrorCode::GracefulAbort {
             // The attempt that was interrupted does not count.
@@ -191,9 +191,13 @@ impl Shared {
             self.give_back(pending, attempts);
             return Outcome::Ended;
         }
-        if let (Some(Reason::Timeout), Some(plugin)) = (report.fault.reason, &ran.plugin) {
-            let timeout = run.defaults.timeout(&pending.record.accepted.config.unwrap_or_default());
-            self.suspects.timed_out(plugin, timeout, run.defaults.own_timeout(), at.elapsed);
+        if let (JobErrorCode::LibraryError, Some(plugin)) = (report.fault.code, &ran.plugin) {
+            // Not timeouts alone: the host may need a second to check a state that it then refuses.
+            let lost = match report.fault.reason {
+                Some(Reason::Timeout) => run.defaults.timeout(&pending.record.accepted.config.unwrap_or_default()),
+                _ => took,
+            };
+            self.suspects.lost(plugin, lost, run.defaults.own_timeout(), at.elapsed);
         }
         self.answer_divergence(&pending.record, &report, ran.plugin.as_ref());
         let before = pending.failed_before.as_ref().map(|before: &Report| -> &Fault { &before.fault });
@@ -405,8 +409,11 @@ pub(super) fn journaled(record: &Record, failed_attempts: Vec<FailedAttempt>) ->
 }
 
 impl Pending {
-    fn attempt_ended(&mut self, at: Moment) {
-        self.executed += at.elapsed.saturating_sub(self.attempt_began);
+    /// Counts the time of an attempt, and returns it.
+    fn attempt_ended(&mut self, at: Moment) -> Duration {
+        let took = at.elapsed.saturating_sub(self.attempt_began);
+        self.executed += took;
+        took
     }
 
     fn time_since_start(&self, at: Moment) -> Duration {

@@ -110,6 +110,12 @@ fn a_backup_file_has_its_name_when_it_is_complete_and_leaves_nothing_else() {
     let error = BackupFile::create(&target).expect_err("another one writes it");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     made.as_file().write_all(b"content").expect("written");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = made.as_file().metadata().expect("readable").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it is its owner's alone");
+    }
     assert!(!target.exists());
     assert_eq!(made.finish(Existing::Keep).expect("it is complete"), 7);
     assert_eq!((names(), std::fs::read(&target).expect("readable")), (vec!["friday.backup".into()], b"content".into()));
@@ -122,6 +128,17 @@ fn a_backup_file_has_its_name_when_it_is_complete_and_leaves_nothing_else() {
     let made = BackupFile::create(&target).expect("a new one");
     assert_eq!(made.finish(Existing::Replace).expect("it is complete"), 0);
     assert_eq!((names().len(), std::fs::read(&target).expect("readable")), (1, Vec::new()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_backup_file_is_not_written_through_a_link() {
+    let dir = TempDir::new().expect("a directory");
+    let other = dir.path().join("other");
+    std::fs::write(&other, "content").expect("written");
+    std::os::unix::fs::symlink(&other, dir.path().join(".friday.backup.partial")).expect("a link");
+    BackupFile::create(dir.path().join("friday.backup")).expect_err("somebody laid a link there");
+    assert_eq!(std::fs::read(&other).expect("readable"), b"content");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::drive::{broken, metadata};
 use crate::executor::host::{Host, MODEL, OTHER_MODEL, add, hold, job, job_of, result, results, with};
-use crate::executor::scripted::{Scripted, failed};
+use crate::executor::scripted::{Scripted, failed, rejected};
 
 /// How long a revision is suspected after a timeout.
 const SUSPECTED_FOR_MS: u64 = 60_000;
@@ -327,4 +327,27 @@ fn every_runaway_of_a_model_gets_its_result_in_the_end() {
     let succeeded = results(tickets).iter().filter(|result| result.success).count();
     assert_eq!(succeeded, 26);
     assert!(result(host.accept(&job("last", &[add("last")]))).success);
+}
+
+#[test]
+fn time_that_failed_attempts_take_makes_a_model_suspect_whatever_they_fail_with() {
+    let host = Host::with(|config| {
+        config.manager.max_concurrency = Some(2);
+        config.manager.job_timeout = Some(1_000);
+        config.max_retries = 0;
+    });
+    // The attempt takes as long as the test says: it is held, and refused after that.
+    let slow = host.accept(&job("a", &[hold("slow"), add("slow again")]));
+    host.script.wait_until_held("slow");
+    host.script.fail("slow again", [rejected("NO", "no")]);
+    host.advance(1_000);
+    host.script.release("slow");
+    assert!(!result(slow).success);
+    // One of two workers is left to others.
+    let runaways = ["b", "c"].map(|name| host.accept(&job(name, &[hold(name)])));
+    host.script.wait_until_held("b");
+    host.succeed(&job_of(OTHER_MODEL, "d", &[add("d")]));
+    assert_eq!(host.status().active_jobs, 1);
+    ["b", "c"].iter().for_each(|name| host.script.release(name));
+    assert!(results(runaways).iter().all(|result| result.success));
 }
