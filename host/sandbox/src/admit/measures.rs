@@ -152,7 +152,7 @@ measures! {
     /// Types and declarations inside of types.
     Types types types_max = 20_000, "types";
     /// Fields, cases, parameters and results of all types together.
-    TypeParts type_parts type_parts_max = 100_000, "fields, cases, parameters and results of types";
+    TypeParts type_parts type_parts_max = 200_000, "fields, cases, parameters and results of types";
     /// Types, parts of types and exports that instances of components repeat, because the types
     /// of their resources are new: at most, whatever they are made of.
     TypeCopies type_copies type_copies_max = 100_000, "copies of types, one for each instance that has them";
