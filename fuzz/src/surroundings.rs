@@ -22,6 +22,7 @@ const GUEST: GuestLimits = GuestLimits {
     output_bytes_max: 64 << 10,
     log_lines_max: 4,
     log_line_bytes_max: 256,
+    log_lines_per_second_max: 1_000,
     component_bytes_max: 1 << 20,
     instances_max: 16,
 };
