@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use reductor_host::{
-    CompileWorker, DispatchGrants, DocumentType, ExecutorConfig, GuestLimits, Host, HostBuilder, HostError, OpenError,
-    JobExecutorManagerConfig, Reducers, Refusal, StoreOptions,
+    CompileWorker, DispatchGrants, DocumentType, ExecutorConfig, GuestLimits, Host, HostBuilder, HostError,
+    JobExecutorManagerConfig, OpenError, Reducers, Refusal, StoreOptions,
 };
 
 use crate::plugins::{self, CacheArgs};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use indicatif::{HumanBytes, ProgressBar};
-use reductor_host::{BackupFile, DiskStore, ExistingBackup};
+use reductor_host::{BackupFile, DiskStore, ExistingBackup, OpenError};
 use serde_json::json;
 
 use super::{control, records_bar, show};

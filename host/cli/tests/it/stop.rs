@@ -179,18 +179,19 @@ fn a_run_whose_store_fails_ends_while_its_input_is_open() -> Result<()> {
 }
 
 #[test]
-fn new_jobs_run_while_a_job_of_an_earlier_run_waits_for_its_next_attempt() -> Result<()> {
-    const DAY_MS: u64 = 86_400_000;
+fn new_jobs_run_while_a_job_of_an_earlier_run_has_not_ended() -> Result<()> {
     let (_scratch, data) = scratch()?;
-    let mut running = Running::begin(&["--plugin", UNRULY, "--data", &data])?;
-    let mut panics = job("panics", "test/unruly", &json!({"type": "PANIC", "input": {"message": "no"}}));
-    panics["config"] = json!({"maxRetries": 9, "retryBaseDelay": DAY_MS, "retryMaxDelay": DAY_MS});
-    running.hand_in(&panics)?;
+    let long = ["--fuel", "18446744073709551615", "--job-timeout", "3600000", "--max-concurrency", "2"];
+    let args = [&["--plugin", UNRULY, "--data", &data], &long[..]].concat();
+    let mut running = Running::begin(&args)?;
+    running.hand_in(&job("spins", "test/unruly", &json!({"type": "SPIN"})))?;
     running.wait_until_accepted("u")?;
-    running.signal(Signal::TERM)?;
-    running.ended()?.fails_with(143)?;
+    running.signal(Signal::INT)?;
+    running.wait_until_it_says("SIGINT: the jobs that run end first")?;
+    running.signal(Signal::INT)?;
+    running.ended()?.fails_with(130)?;
 
-    let mut running = Running::begin(&["--plugin", UNRULY, "--data", &data])?;
+    let mut running = Running::begin(&args)?;
     running.hand_in(&note("other"))?;
     let result = running.result()?;
     assert_eq!((&result["job"]["documentId"], &result["success"]), (&json!("other"), &json!(true)));

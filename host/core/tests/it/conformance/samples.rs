@@ -142,7 +142,7 @@ pub(crate) fn failed(journaled: JournaledJob) -> EndedJob {
         attempts: 3,
         queued_ms: Span { us: 1 },
         plugin: Some(Arc::new(super::plugin(7))),
-        fuel_consumed: None,
+        fuel_consumed: Some(0),
         document_type: journaled.accepted.named_type.clone(),
         config: journaled.accepted.config,
         depends_on: journaled.accepted.depends_on.clone(),
