@@ -16,6 +16,7 @@ mod editing;
 mod flow;
 mod javascript;
 mod order;
+mod promises;
 mod purity;
 mod retry;
 mod revision;
