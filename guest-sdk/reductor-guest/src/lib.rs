@@ -188,8 +188,13 @@
 //!
 //! - **Time.** [`Context::timestamp`] is the only clock; there is nothing behind
 //!   `SystemTime::now()` in the sandbox.
-//! - **Chance.** There is none. Whoever makes the action puts ids and dice rolls into its
-//!   input.
+//! - **Chance.** There is none. The client that makes the action puts ids and dice rolls into its
+//!   input. Crates that ask for random bytes or the time (`getrandom`, `rand`, `uuid` with `v4`,
+//!   `chrono` with its default features) do not build for this target or have nothing to ask; turn
+//!   those features off. `cargo tree -i wasm-bindgen --target wasm32-unknown-unknown` shows which
+//!   dependency expects a browser.
+//! - **Output.** `println!`, `eprintln!` and `dbg!` go nowhere in a component. [`Context::info`] and
+//!   its siblings write to the host's log; `REDUCTOR_LOG=info` shows them.
 //! - **Order.** Iterate over `BTreeMap` and `BTreeSet`, not `HashMap` and `HashSet`.
 //! - **Memory.** Statics and thread-locals outlive a document in tests and not in the host.
 //!   Fields that serde skips are gone after the next load.
@@ -226,6 +231,22 @@
 //! `{ code, message }` to refuse an action. `JSON.stringify` writes canonical JSON if every
 //! object's members are in the order of their names; then the manifest may say `canonical:
 //! true`. `tests/guests/todo-list-js` is a whole model. In Python: `componentize-py … --stub-wasi`.
+//!
+//! # Limits
+//!
+//! A host bounds what a model may use. These are the defaults of one call into a component; an
+//! operator may set others, and `metadata.reason` of a failed job names the one that was met.
+//!
+//! | what | default | reason |
+//! |---|---|---|
+//! | fuel, about one unit an instruction | 10,000,000,000 | `fuel-exhausted` |
+//! | time of all actions of a job | 30 s | `timeout` |
+//! | linear memory | 64 MiB; encoding a state needs room for it several times | `memory-limit` |
+//! | stack | 1 MiB | `stack-overflow`; in the component's own stack a trap that is out of bounds |
+//! | a state, as canonical JSON | 16 MiB; all of a document 64 MiB | `output-too-large` |
+//! | an action's input | 1 MiB | refused when it is submitted |
+//! | dispatches of an action | 64 | `dispatch-limit` |
+//! | log lines | 100 in a call, 1,000 in a job, 4 KiB each | dropped, and the log says so |
 //!
 //! # How to be fast
 //!

@@ -227,7 +227,7 @@ impl RetentionClock {
     }
 }
 
-/// Which jobs to list.
+/// Which jobs to list. The default asks for the first hundred.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobQuery {
     /// Only those that stand so: PENDING for all that are unfinished, COMPLETED or FAILED.
@@ -281,6 +281,12 @@ impl JobRecord {
             Self::Completed { .. } => JobStatus::Completed,
             Self::Failed { .. } => JobStatus::Failed,
         }
+    }
+}
+
+impl Default for JobQuery {
+    fn default() -> Self {
+        Self { status: None, document: None, after: 0, limit: 100 }
     }
 }
 

@@ -24,7 +24,7 @@ const STATE_BYTES_MAX: usize = 64 << 20;
 const DEFERRED_MIN: usize = 1_024;
 /// How long a job may wait or run before its acceptance is written although nobody has asked for it.
 /// Most jobs end within that time, and then their ends are all that is written of them.
-const DEFERRED_TIME_MAX: Duration = Duration::from_secs(1);
+const DEFERRED_TIME_MAX: Duration = Duration::from_secs(5);
 /// A batch of so many waits for nothing more.
 const BATCH_LARGE: usize = 1_024;
 

@@ -353,7 +353,7 @@ impl JobExecutorManager {
     /// The same without waiting until the journal has the job, where there is one: the job may
     /// run already. A client that waits for its result alone waits for one fsync, not two, and the
     /// journal gets the job's end alone, unless it is asked for its acceptance
-    /// ([`Submitted::accepted`]), somebody else goes by the job's id, or the job takes longer than a
+    /// ([`Submitted::accepted`]), somebody else goes by the job's id, or the job takes longer than
     /// second.
     ///
     /// # Errors
