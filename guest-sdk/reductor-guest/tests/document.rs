@@ -246,7 +246,12 @@ fn a_host_takes_no_dispatch_without_a_proper_type() {
 fn a_host_takes_no_dispatch_to_a_document_without_a_proper_id() {
     let problem = |document: &str| dispatch_problem(json!({"document": document}), 1);
     assert_eq!(problem("d2"), None);
-    for (document, what) in [("", "must not be empty"), ("a\u{7}b", "must not contain control characters")] {
+    let refused = [
+        ("", "must not be empty"),
+        ("a\u{7}b", "must not contain control characters"),
+        ("a:b", "must not contain `:`"),
+    ];
+    for (document, what) in refused {
         let expected = format!("DISPATCH_AS dispatched an action whose document id {what}: a host fails its job");
         assert_eq!(problem(document).as_deref(), Some(expected.as_str()));
     }

@@ -80,7 +80,7 @@ fn admit(args: &Args, component: &Component, worker: CompileWorker) -> anyhow::R
     };
     let (sandbox, path) = (sandbox.build()?, &component.path);
     let admitted = plugins::patiently(&format!("checking {}", path.display()), || sandbox.admit_file(path));
-    admitted.map(drop).map_err(|error| plugins::refused(path, error).context("it was built, but no host runs it"))
+    admitted.map(drop).map_err(|error| plugins::refused(path, error).context("it was built, but hosts refuse it"))
 }
 
 /// Builds some of the project's own guests, in the order of `folders`.

@@ -27,7 +27,7 @@ impl DataDir {
         &self.data
     }
 
-    /// Opens the store in it; makes none. One that cannot be written to is open for looking only.
+    /// Opens the store in the directory and never creates one; read-only if it cannot be written to.
     pub(crate) fn open(&self) -> anyhow::Result<DiskStore> {
         self.check()?;
         let options = self.looking();
@@ -37,8 +37,8 @@ impl DataDir {
         };
         opened.map_err(|error| match error {
             OpenError::InUse { .. } => anyhow::Error::new(error).context(
-                "--data: a host runs with this directory, and nothing else can look into it meanwhile; \
-                 `reductor store backup` makes a copy of it that can be looked into",
+                "--data: a running host uses this directory, and no other command can read it meanwhile; \
+                 `reductor store backup` makes a copy that can be read",
             ),
             error => anyhow::Error::new(error).context("--data"),
         })
@@ -92,8 +92,8 @@ pub(crate) struct RunData {
     /// Accept no more jobs while less than this is free on the disk; accepted jobs can still end.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, requires = "data")]
     disk_reserve: u64,
-    /// Keep the results of at most this many completed jobs, for `reductor job` and for lines whose
-    /// idempotencyKey comes again.
+    /// Keep the results of at most this many completed jobs, for `reductor job` and for lines that repeat
+    /// an idempotencyKey.
     #[arg(long, value_name = "N", default_value_t = JobRetention::default().completed_max, requires = "data")]
     keep_completed: usize,
     /// Keep the result of a completed job for this long.
@@ -114,7 +114,7 @@ enum SyncWhen {
     /// Sync every 100 ms. A power failure may lose the results of the last 100 ms; a crash of the
     /// process loses none.
     Interval,
-    /// Leave it to the system. A power failure may lose the results of about the last 30 seconds;
+    /// Let the operating system decide. A power failure may lose the results of about the last 30 seconds;
     /// a crash of the process loses none.
     Never,
 }

@@ -12,18 +12,18 @@ use reductor_host::{
 pub(crate) const HELP: &str = "\
 Exit codes:
   0    all went well
-  1    a job failed, or a check found something
+  1    a job failed, or a check found something wrong
   2    bad usage or input
   3    the environment: the disk is full, a directory is in use, a permission is missing
   4    stored data is damaged
   130, 143  `run` was stopped by SIGINT (Ctrl-C) or SIGTERM
-  141  `run` stopped because nobody reads its output any more";
+  141  `run` stopped because its output was closed";
 
 /// How a command ended that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     AllWell,
-    /// Or a check found something wrong.
+    /// At least one job failed, or a check found something wrong.
     JobsFailed,
     /// Data is damaged, as the command has printed.
     Damaged,
@@ -67,7 +67,7 @@ impl From<Fault> for ExitCode {
 }
 
 impl Fault {
-    /// Goes by the first cause that says whose fault it is.
+    /// Takes the first cause that says whose fault it is; an error without one counts as bad input.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         error.chain().find_map(of_cause).unwrap_or(Self::Input)
     }

@@ -21,8 +21,8 @@ pub(crate) struct HostArgs {
     /// A component whose model the jobs use; may be given more than once, one for each model.
     #[arg(long, required = true, value_name = "FILE")]
     plugin: Vec<PathBuf>,
-    /// An earlier revision of a plugin, to apply the operations again that it made; may be given more
-    /// than once. It runs no jobs. A run that was killed may leave documents that need it.
+    /// An earlier revision of a plugin, used only to replay the operations that it made; may be given more
+    /// than once. Documents may need it after a run was killed.
     #[arg(long, value_name = "FILE")]
     replay_plugin: Vec<PathBuf>,
     /// How many jobs run at once; the number of cores by default.

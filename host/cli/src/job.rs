@@ -41,14 +41,14 @@ const CANCEL_HELP: &str = "\
 Example:
   reductor job cancel --data ./data 0197f0c2-5d1e-7c3a-9d36-6a2f6f0d3c11
 
-It fails with GRACEFUL_ABORT, and with it the jobs that depend on it. It is listed as failed until it
-is discarded. A job that has had an attempt is not cancelled any more.";
+The job fails with GRACEFUL_ABORT, and so do the jobs that depend on it. It is listed as failed until it
+is discarded. A job that has been attempted cannot be cancelled.";
 
 const RETRY_HELP: &str = "\
 Example:
   reductor job retry --data ./data 0197f0c2-5d1e-7c3a-9d36-6a2f6f0d3c11
 
-It runs at its old place among the jobs of its document. Where the document has gone on since, it is
+The job runs at its old place among the jobs of its document. If the document has changed since, the retry is
 refused: submit its actions as a new job if they still make sense.";
 
 const DISCARD_HELP: &str = "\

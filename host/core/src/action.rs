@@ -42,7 +42,7 @@ pub struct ActionContext {
     /// Makes two otherwise equal actions differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
-    /// Who signed, where the client says that somebody did.
+    /// The signer, if the client names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<ActionSigner>,
 }

@@ -36,16 +36,16 @@ pub(crate) struct Attempt<'a> {
     pub(crate) residents: &'a Residents,
     pub(crate) auditor: &'a Auditor,
     pub(crate) places: &'a dyn QueuePlaces,
-    /// How long a document may take to load, and again each operation that is applied for that.
+    /// Time limit for loading a document, and on average for each operation that is replayed to load it.
     pub(crate) load_time: Duration,
 }
 
 /// Where an attempt takes places in the queue for the jobs that it dispatches.
 pub(crate) trait QueuePlaces {
-    /// Takes places, if there are so many.
+    /// Reserves `count` places, or none and fails with [`HostFault::QueueFull`].
     fn reserve(&self, count: usize) -> Result<(), HostFault>;
 
-    /// Gives them back.
+    /// Releases reserved places that will not be used.
     fn release(&self, count: usize);
 }
 
@@ -185,9 +185,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// Brings a document from where its branch stands to this attempt's revision of the model. Where
-    /// it stood before is written down no later than what comes next, as far as it is not: so
-    /// nobody needs the earlier revision to come here again.
+    /// Moves a document from the head of its branch to this attempt's revision of the model. Unless that
+    /// head has a snapshot already, one is written no later than the next operations, so that
+    /// later loads do not need the earlier revision.
     fn move_here(&self, from: Head, saved: u64, call: &mut Call<'_>) -> Result<Resident, AttemptError> {
         history::check_version(self.lane, &from, &*self.reducer)?;
         let moves = from.plugin.as_ref() != Some(self.reducer.plugin());
@@ -216,7 +216,7 @@ impl Attempt<'_> {
                 check_document(head.state_bytes(), call.limits).map_err(|failure| failed(failure.into()))?;
                 Ok(self.resident(live, head, 0))
             }
-            // What is saved of it is not known here.
+            // Which snapshots it has is not known here; 0 means none.
             Standing::Ahead(append) => self.move_here(append.head.clone(), 0, call),
             Standing::Committed(position) => self.replay(&position, call),
         }

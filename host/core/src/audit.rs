@@ -340,7 +340,7 @@ impl Drop for Audit<'_> {
 }
 
 impl Twin<'_> {
-    /// Does a part of the audit: its time is no time of the job, nor the job's time the audit's.
+    /// Runs a part of the audit, and charges its time to the audit instead of the job.
     fn in_its_own_time<T>(&mut self, job: &mut Call<'_>, run: impl FnOnce(&mut Self) -> T) -> T {
         let began = Instant::now();
         self.call.deadline = began + self.time_left;

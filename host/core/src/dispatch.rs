@@ -90,13 +90,13 @@ impl Lineage {
     }
 }
 
-/// The budgets of roots whose jobs are under way, so that all jobs of a root spend of one, also
+/// The dispatch budgets of roots whose jobs are under way. All jobs of a root share one budget, also
 /// those that are recovered or retried.
 #[derive(Default)]
 pub(crate) struct Budgets(Mutex<HashMap<JobId, Weak<AtomicU32>>>);
 
 impl Budgets {
-    /// Takes note of a budget of which was spent.
+    /// Remembers the budget of a job's root once some of it is spent.
     pub(crate) fn note(&self, job: &JobId, lineage: &Lineage) {
         if let Some(budget) = lineage.budget.get() {
             self.insert(lineage.root.as_ref().unwrap_or(job), budget);

@@ -119,7 +119,7 @@ pub enum Reason {
     AbiMismatch,
     /// It called `exit`.
     Exit,
-    /// It did something else on a fresh instance, or when an operation that it had made was applied
+    /// It gave another result on a fresh instance, or when an operation that it had made was applied
     /// again: it is not pure. Nothing of the job was committed.
     Diverged,
     /// The document cannot be loaded without an earlier revision of the plugin, which made some of
@@ -230,7 +230,7 @@ pub enum HostFault {
     #[error("no room for another live document: {0}")]
     NoRoom(String),
     /// The queue has no places for what a job dispatched. There may be some later.
-    #[error("it dispatched {dispatched} jobs, and the queue has no room for them: {depth} wait, {limit} may")]
+    #[error("it dispatched {dispatched} jobs, and the queue has no room for them: {depth} wait, {limit} may at most")]
     QueueFull {
         /// How many jobs it dispatched.
         dispatched: usize,
@@ -343,8 +343,8 @@ fn is_another_answer(error: &ApplyError, plugin: &PluginRef) -> bool {
     }
 }
 
-/// A revision does something else than when it made an operation: it is not pure. Two builds of a
-/// native reducer cannot be told apart, so that one is not accused.
+/// Blames a revision that replays its own operation to another result: it is not pure. Two builds of a
+/// native reducer cannot be told apart, so a native reducer is not blamed.
 fn does_otherwise(plugin: Arc<PluginRef>, message: String) -> AttemptError {
     AttemptError::History(Box::new(if plugin.identifies_code() {
         Unreadable { reason: Reason::Diverged, impure: Some(plugin), message }

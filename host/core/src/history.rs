@@ -144,7 +144,7 @@ pub fn head_at(
     head_within(store, reducers, lane, revision, None, call)
 }
 
-/// The same; with a `pace`, each load may take so long, and a run of operations so many times.
+/// As [`head_at`], with time limits: `pace` for each load, and `pace` times their number for operations.
 pub(crate) fn head_within(
     store: &dyn OperationStore,
     reducers: &Reducers,
@@ -360,7 +360,7 @@ impl<'a> Replay<'a> {
         let (Hand::Maker(reducer) | Hand::Another(reducer)) = &hand;
         let outcome = self.step_with(reducer, stored, call);
         let Hand::Another(reducer) = hand else { return outcome };
-        // What another revision did proves nothing against anybody.
+        // A failure of a stand-in does not prove that the maker is impure.
         outcome.map_err(|error| {
             let instead = match error {
                 HistoryError::Differs { .. } => format!("{} comes to another state", reducer.plugin().digest),
@@ -454,7 +454,7 @@ impl<'a> Replay<'a> {
             }
         }
         .map_err(not_loaded)?;
-        // What another revision does counts as the maker's, since it comes to the same hashes.
+        // A revision that stands in for the maker comes to the same hashes, so its work counts as the maker's.
         head.plugin = Some(made_by.clone());
         (self.live, self.head) = (Some((reducer.clone(), live)), Some(head));
         Ok(())
@@ -512,7 +512,7 @@ fn advance(head: &mut Head, operation: &Operation, hash: StateHash, state: Scope
     }
 }
 
-/// A replay that takes too long is no job that runs into its timeout.
+/// Reports that a replay ran out of time, instead of a timeout of the job.
 fn out_of_time(error: ApplyError) -> ApplyError {
     match error {
         ApplyError::Failed(failure) if failure.reason == Reason::Timeout => {

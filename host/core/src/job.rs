@@ -47,7 +47,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Whether it asks for the same as another of its id: the same actions on the same document.
+    /// Whether `other`, which has the same id, asks for the same actions on the same document.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         let same = |(one, two): (&Arc<Action>, &Arc<Action>)| {
             (&one.id, &one.action_type, &one.scope) == (&two.id, &two.action_type, &two.scope)

@@ -169,8 +169,8 @@ impl Log {
         }
     }
 
-    /// Hands over the snapshots that were taken down. When it returns, all are handed over that were
-    /// there when it was called, be it by another thread.
+    /// Hands over the waiting snapshots. On return, every snapshot that was waiting at the call has
+    /// been handed over, by this thread or another.
     pub(crate) fn hand_over_snapshots(&self, mut hand_over: impl FnMut(LaneKey, Arc<Head>)) {
         if self.snapshots.load(Ordering::Acquire) == 0 {
             return;

@@ -526,11 +526,11 @@ impl Hold {
         self.failed.set(failed).ok().and_then(|()| self.failed.get())
     }
 
-    /// Takes note of how a dependency ended whose result is gone.
+    /// Notes how a dependency ended, if its result is gone.
     pub(crate) fn ended_as(&self, job_id: &JobId, outcome: JobOutcome) {
         if outcome == JobOutcome::Failed {
-            // The code went with the result; that of a failure on the host's side claims least.
-            let error_message = "it failed, and why is not remembered any more".to_owned();
+            // The code was forgotten with the result; `IO_ERROR` claims the least about the job.
+            let error_message = "it failed; the reason is no longer remembered".to_owned();
             let error = JobError { error_code: JobErrorCode::IoError, error_message };
             self.fail(FailedDependency { job_id: job_id.clone(), error });
         }

@@ -16,7 +16,7 @@ pub(crate) struct Resident {
     pub(crate) live: Box<dyn LiveDocument>,
     /// As last committed, with the states as `reducer` writes them.
     pub(crate) head: Head,
-    /// The same as the revision left it that made the last operation, if that was another one. Out of
+    /// The head with the states of the revision that made the last operation, if that is another one. Out of
     /// date once `head` has gone on.
     pub(crate) moved_from: Option<Box<Head>>,
     /// Whether `live` has gone beyond `head`, so that it must be loaded again.
@@ -29,7 +29,7 @@ pub(crate) struct Resident {
 
 impl Resident {
     /// Where the document stands, with the states of the revision that made its last operation.
-    /// Only they are written down and moved to another revision: so whoever replays the log comes
+    /// Only these states are saved and moved to another revision, so that every replay of the log comes
     /// to the same states, whatever revisions the document was loaded with in between.
     pub(crate) fn head_at_rest(&self) -> &Head {
         self.moved_from.as_deref().filter(|before| before.revision == self.head.revision).unwrap_or(&self.head)

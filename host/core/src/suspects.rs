@@ -12,7 +12,7 @@ use crate::registry::Reducers;
 /// How long a revision is suspected after it used up a timeout.
 const SUSPECTED_FOR: Duration = Duration::from_secs(60);
 
-/// Remembers revisions that ran into their timeout, so that all of them together do not take every
+/// Remembers revisions whose failed attempts took long, so that all of them together do not take every
 /// worker.
 ///
 /// A revision is suspected when its attempts that failed have lately taken as long as the operator's
@@ -30,9 +30,9 @@ pub(crate) struct Suspects {
 /// A revision with attempts that failed.
 struct Suspect {
     plugin: Arc<PluginRef>,
-    /// The time that its attempts took which failed, up to the operator's timeout. It leaks away.
+    /// The time that its failed attempts took, up to the operator's timeout. It leaks away.
     lost: Duration,
-    /// When `lost` was right.
+    /// The moment at which `lost` was computed.
     at: Duration,
     /// Until when the revision is suspected, if it ever was.
     until: Option<Duration>,
@@ -86,10 +86,10 @@ impl Suspects {
 impl Suspect {
     /// Counts the time of one more attempt. A timeout's worth of it leaks away in a minute, or in
     /// the time of one such attempt: less than half a worker's time is not worth suspecting.
-    fn lose(&mut self, timeout: Duration, timeout_max: Duration, now: Duration) {
+    fn lose(&mut self, time: Duration, timeout_max: Duration, now: Duration) {
         let passed = now.saturating_sub(self.at).as_secs_f64() / SUSPECTED_FOR.max(timeout_max).as_secs_f64();
         let leaked = timeout_max.mul_f64(passed.min(1.0));
-        self.lost = self.lost.saturating_sub(leaked).saturating_add(timeout).min(timeout_max);
+        self.lost = self.lost.saturating_sub(leaked).saturating_add(time).min(timeout_max);
         self.at = now;
         if self.lost == timeout_max {
             self.until = Some(now + SUSPECTED_FOR);

@@ -33,7 +33,7 @@ use crate::wasi;
 const SCOPES_MAX: usize = 64;
 const ACTIONS_MAX: usize = 1_000;
 const NAME_BYTES_MAX: usize = 200;
-/// Bytes of what went wrong that are told.
+/// Longest description of a problem in a refusal, in bytes.
 pub(crate) const PROBLEM_BYTES_MAX: usize = 1 << 10;
 /// Stack that the host needs beside a guest's own when it tries a component.
 const HOST_STACK_BYTES: usize = 2 << 20;
@@ -89,7 +89,7 @@ pub enum AdmissionError {
         waited: Duration,
     },
     /// The host could not start a thread to try it on.
-    #[error("there is no thread to try the component on")]
+    #[error("no thread could be started to try the component on")]
     NoThread(#[source] io::Error),
     /// What it says of itself makes no sense.
     #[error("its manifest is not usable: {field}: {problem}")]
@@ -152,7 +152,7 @@ impl Sandbox {
 
     /// Checks a component, compiles it, and tries it in a throwaway instance.
     ///
-    /// With a compile worker this process reads no more of the component than its first bytes.
+    /// With a compile worker this process hashes the component and parses no more than its first bytes.
     /// Components are compiled one at a time, and tried few at a time; others wait for their
     /// turn, no longer than [`SandboxBuilder::admission_wait_max`] says.
     ///

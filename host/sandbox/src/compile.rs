@@ -47,7 +47,7 @@ pub enum CompileError {
         bytes_max: u64,
     },
     /// The worker process crashed on it.
-    #[error("the compile worker died of the component: {}{}", ending(.status), quoted(.said))]
+    #[error("the component crashed the compile worker: {}{}", ending(.status), quoted(.said))]
     Died {
         /// How its process ended.
         status: ExitStatus,

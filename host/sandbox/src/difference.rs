@@ -16,7 +16,7 @@ use crate::wasi;
 /// The interface that a guest exports.
 pub(crate) const MODEL: &str = "reductor:reducer/model@1.0.0";
 pub(crate) const WIT: &str = include_str!("../../../wit/reducer.wit");
-/// Differences that are told; how many more there are is told as well.
+/// Differences that are listed; of the others only the number is given.
 pub(crate) const DIFFERENCES_MAX: usize = 50;
 /// Bytes of a name, a place or a type that are told.
 pub(crate) const TEXT_BYTES_MAX: usize = 200;

@@ -10,8 +10,8 @@ use rustix::process::geteuid;
 
 /// A file that is being written beside the one that it will be.
 ///
-/// It is named after the target and locked while somebody writes it. So what a process leaves that
-/// was killed is taken over by the next backup to the same target, and does not stay for good.
+/// It is named after the target and locked while it is written. If the writer is killed, the partial
+/// file is taken over by the next backup to the same target, so it does not stay for good.
 #[derive(Debug)]
 pub struct BackupFile {
     target: PathBuf,

@@ -1,8 +1,8 @@
 //! What the storage engine says of failures in its background threads.
 //!
 //! The engine keeps no error of a thread that flushes or compacts: a later write only learns that
-//! there was one. The cause goes to the `log` facade, which a program may have for itself. So a
-//! program that has not asks for it here, once.
+//! there was one. The cause goes to the `log` facade, which has one logger for the whole program. A
+//! program that installs no logger of its own installs this one here, once.
 
 use std::sync::{Mutex, PoisonError};
 

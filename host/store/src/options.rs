@@ -24,8 +24,8 @@ pub struct StoreOptions {
     /// Bytes of the largest record that is written, before it is compressed: 512 MiB, or less. What
     /// has more is refused with [`StoreError::TooLarge`](reductor_core::StoreError::TooLarge).
     pub record_bytes_max: usize,
-    /// How long opening waits for another process that has the store open, as a command does for a
-    /// moment that reads or copies it.
+    /// How long opening waits for another process that has the store open, such as a command that reads
+    /// or copies it for a moment.
     pub lock_wait: Duration,
     /// Branches whose position is kept in memory: about 400 bytes each.
     pub lanes_cached: usize,

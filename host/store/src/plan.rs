@@ -64,8 +64,8 @@ pub(crate) struct Plan<'a> {
     remembering: Option<Remembering>,
 }
 
-/// Jobs that are known beyond the ones that are kept, before a batch forgets some: so that most
-/// batches need not.
+/// How far the number of known jobs may exceed the retention before a batch forgets some: most
+/// batches then need not.
 const JOBS_OVER_MAX: usize = 4_096;
 
 /// Jobs that a batch forgets at most, beyond as many as ended in it.

@@ -46,7 +46,7 @@ fn exporting(types: u32, define: impl Fn(&mut ComponentTypeSection, u32)) -> Com
     component.section(&section);
     let mut exports = ComponentExportSection::new();
     for number in 0..types {
-        exports.export(&format!("t{number}"), ComponentExportKind::Type, 2 + number, None);
+        exports.export(format!("t{number}"), ComponentExportKind::Type, 2 + number, None);
     }
     component.section(&exports);
     component
@@ -69,7 +69,7 @@ pub(crate) fn fresh_imports(imports: u32, types: u32) -> Vec<u8> {
     instance.export("r", ComponentTypeRef::Type(TypeBounds::SubResource));
     for number in 0..types / 2 {
         instance.ty().defined_type().own(0);
-        instance.export(&format!("t{number}"), ComponentTypeRef::Type(TypeBounds::Eq(1 + 2 * number)));
+        instance.export(format!("t{number}"), ComponentTypeRef::Type(TypeBounds::Eq(1 + 2 * number)));
     }
     let mut component = Component::new();
     let mut section = ComponentTypeSection::new();
@@ -77,7 +77,7 @@ pub(crate) fn fresh_imports(imports: u32, types: u32) -> Vec<u8> {
     component.section(&section);
     let mut section = ComponentImportSection::new();
     for number in 0..imports {
-        section.import(&format!("a:b/c{number}"), ComponentTypeRef::Instance(0));
+        section.import(format!("a:b/c{number}"), ComponentTypeRef::Instance(0));
     }
     component.section(&section);
     component.finish()
@@ -147,7 +147,7 @@ pub(crate) fn long_imports(imports: usize, letters: usize) -> Vec<u8> {
     component.section(&section);
     let mut section = ComponentImportSection::new();
     for number in 0..imports {
-        section.import(&format!("a:b/c{number}-{}", "x".repeat(letters)), ComponentTypeRef::Instance(0));
+        section.import(format!("a:b/c{number}-{}", "x".repeat(letters)), ComponentTypeRef::Instance(0));
     }
     component.section(&section);
     component.finish()

@@ -1,4 +1,4 @@
-//! Components that are hostile to whoever reads them: they are refused as their author's fault,
+//! Components that are hostile to their reader: they are refused as their author's fault,
 //! and the host's process neither dies nor grows.
 
 use std::time::{Duration, Instant};

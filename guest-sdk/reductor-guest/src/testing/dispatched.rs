@@ -82,6 +82,12 @@ fn not_allowed<R: Reducer>(request: &DispatchRequest) -> Option<String> {
             return Some(format!("dispatched an action whose {what} {problem}"));
         }
     }
+    // Both are parts of an operation's id, which a host joins with colons.
+    for (what, key) in [("scope", Some(scope)), ("document id", document_id.as_ref())] {
+        if key.is_some_and(|key| key.contains(':')) {
+            return Some(format!("dispatched an action whose {what} must not contain `:`"));
+        }
+    }
     let to_scope = || format!("dispatched `{action_type}` to scope `{scope}`, which");
     if scope == "document" {
         return Some(format!("{} is the host's", to_scope()));

@@ -17,12 +17,12 @@ const REPLAY_MAX: Duration = Duration::from_hours(1);
 
 #[derive(clap::Args)]
 pub(crate) struct PluginArgs {
-    /// A component to apply operations again with; may be given more than once, one for each model.
+    /// A component to replay operations with; may be given more than once, one for each model.
     /// The store keeps the state of a document at some revisions only; all others are found by
     /// applying operations again.
     #[arg(long, value_name = "FILE")]
     plugin: Vec<PathBuf>,
-    /// An earlier revision of a plugin, to apply the operations again that it made; may be given more
+    /// An earlier revision of a plugin, used only to replay the operations that it made; may be given more
     /// than once.
     #[arg(long, value_name = "FILE")]
     replay_plugin: Vec<PathBuf>,

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// How often a failed attempt is repeated, unless the job's config says otherwise.
     #[arg(long, value_name = "N", default_value_t = 3)]
     max_retries: u32,
-    /// After the results, print where this document stands; may be given more than once.
+    /// After the results, print the state of this document; may be given more than once.
     #[arg(long, value_name = "DOCUMENT")]
     print_state: Vec<String>,
     /// What to do about a line that is refused while jobs run.
@@ -65,7 +65,7 @@ pub(crate) struct Args {
 enum OnBadLine {
     /// Read no more lines, let the accepted jobs end, and exit with code 2.
     Stop,
-    /// Say so on standard error and go on; the exit code is 1 at the end.
+    /// Report the line on standard error and go on; the exit code is then 1.
     Skip,
 }
 
@@ -83,8 +83,8 @@ twice such as a pipe, is checked line by line.
 
 With --data, documents and jobs outlive the run. Jobs that an earlier run had accepted and not
 finished go on; new lines are accepted meanwhile. One process at a time can have the directory.
-A run that ends in an orderly way leaves the state of every document that it had to do with, so that
-the next one can have a newer plugin. After a kill the next run may need the old plugin too, as
+A run that stops in an orderly way saves the state of every document that it used, so that
+the next run can use a newer plugin. After a kill the next run may need the old plugin too, as
 --replay-plugin. `reductor doc`, `job` and `store` look into the directory afterwards:
   reductor run --plugin counter.wasm --data ./data jobs.ndjson
   reductor doc log --data ./data c1
@@ -92,17 +92,17 @@ the next one can have a newer plugin. After a kill the next run may need the old
 Prints one result a line, in the order of the submissions. Results of jobs of earlier runs, and of
 jobs that reducers dispatched (with `causation` in their metadata), come between them as they end.
 
-Ctrl-C and SIGTERM stop a run: no more jobs start, those that run end, and their results are
-printed. Once more interrupts what runs. A run that stops early says on standard error which line of
+Ctrl-C and SIGTERM stop a run: no more jobs start, running jobs finish, and their results are
+printed. A second signal interrupts the jobs. A run that stops early says on standard error which line of
 the input it accepted last, and how many accepted jobs wait in the data directory: the next run with
 that directory finishes them.
 
 To make it safe to run the same file again, give each line an idempotencyKey or each action an id:
   {"documentId": "c1", "idempotencyKey": "order-17", "actions": [...]}
   {"documentId": "c1", "actions": [{"id": "order-17-a", "type": "INCREMENT", ...}]}
-A key that is known is answered with the result of its first job, whatever else the line says. With
---data the keys of the last 10,000,000 jobs are known, for 30 days; action ids are known as long as
-the document.
+A line whose key is known does not run again: it is answered with the result of its first job while
+that is kept (--keep-completed), and counted on standard error after that. With --data the keys of the
+last 10,000,000 jobs are known, for 30 days; action ids are known as long as the document.
 
 Exit codes: 0 all went well; 1 a job failed; 2 bad usage or input; 3 the environment, such as a
 full disk or a directory in use; 4 damaged data; 130 and 143 stopped by Ctrl-C and SIGTERM; 141 the
@@ -132,8 +132,14 @@ pub(crate) fn run(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> 
         eprintln!("the jobs were paused; they go on");
         manager.resume()?;
     }
-    let mut intake =
-        Intake { stopping: &stopping, name: &name, on_bad_line: args.on_bad_line, skipped: 0, is_all_in: false };
+    let mut intake = Intake {
+        stopping: &stopping,
+        name: &name,
+        on_bad_line: args.on_bad_line,
+        skipped: 0,
+        completed_before: 0,
+        is_all_in: false,
+    };
     let (handed, reached) = std::thread::scope(|scope| {
         let (printer, stopping, is_over, store) = (&printer, &stopping, &is_over, &**host.store());
         scope.spawn(move || stop::stop_at_signals(scope, stopping, signals));
@@ -151,7 +157,7 @@ pub(crate) fn run(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> 
         (handed, in_order.join().expect("the printer does not panic"))
     });
     progress.finish_and_clear();
-    let Intake { skipped, is_all_in, .. } = intake;
+    let Intake { skipped, completed_before, is_all_in, .. } = intake;
     let (tally, unprinted) = printer.finish();
     let cause = stopping.cause();
     if cause.is_some() || handed.is_err() {
@@ -174,8 +180,12 @@ pub(crate) fn run(args: Args, worker: CompileWorker) -> anyhow::Result<Outcome> 
     }
     summarise(tally, began.elapsed(), args.quiet);
     handed?;
+    if completed_before > 0 {
+        let lines = count(completed_before, "line", "lines");
+        eprintln!("{lines} of {name} had completed before, by the idempotencyKey; their results are not kept");
+    }
     if skipped > 0 {
-        eprintln!("{} of {name} were skipped", count(skipped, "line", "lines"));
+        eprintln!("skipped {} of {name}", count(skipped, "line", "lines"));
     }
     Ok(if tally.failed + skipped == 0 { Outcome::AllWell } else { Outcome::JobsFailed })
 }
@@ -221,6 +231,8 @@ struct Intake<'a> {
     name: &'a str,
     on_bad_line: OnBadLine,
     skipped: u64,
+    /// Lines whose jobs completed so long ago that only their keys are known.
+    completed_before: u64,
     /// Whether all of the input was handed in.
     is_all_in: bool,
 }
@@ -245,6 +257,8 @@ impl Intake<'_> {
                     let handed = hand_over.send(HandedIn { line: number, submitted, place });
                     handed.expect("the printer takes all that is handed in");
                 }
+                // Its result is gone, and nothing is left to do: a file may be run again.
+                Some(Err(Refusal::AlreadyCompleted { .. })) => self.completed_before += 1,
                 Some(Err(Refusal::Store(error))) => return Err(self.not_accepted(number, error)),
                 Some(Err(refusal)) => {
                     let problem = input::located(self.name, number, &refusal);
@@ -320,9 +334,7 @@ fn tell_where_to_go_on(name: &str, is_all_in: bool, reached: Reached, data: Opti
         }
     }
     if let Some((first, last)) = undecided {
-        eprintln!(
-            "lines {first} to {last} of {name} were handed in; whether they were accepted is decided at the next start"
-        );
+        eprintln!("lines {first} to {last} of {name} were submitted; the next start shows whether they were accepted");
     }
     match (data, host.disk_store().map(|store| store.stats())) {
         (Some(dir), Some(Ok(stats))) if stats.unfinished > 0 => {

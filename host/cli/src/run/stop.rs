@@ -86,7 +86,7 @@ pub(super) fn stop_at_signals<'scope>(
             _ => std::process::exit(128 + signal),
         };
         if how == Stop::Graceful {
-            eprintln!("{}: the jobs that run end first; once more interrupts them", name(signal));
+            eprintln!("{}: the jobs that run end first; send it again to interrupt them", name(signal));
         }
         // Beside this thread, which waits for the next signal.
         scope.spawn(move || stopping.stop(Cause::Signal(signal), how));

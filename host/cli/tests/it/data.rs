@@ -222,7 +222,7 @@ fn a_second_process_is_told_who_has_the_directory() -> Result<()> {
     let mut running = data.start()?;
     running.run(&increment("c1", 1))?;
     data.run(COUNTER, &[])?.refuses_with(3, &["in use", &running.0.id().to_string()])?;
-    data.call(&["doc", "log", "c1"])?.refuses_with(3, &["a host runs with this directory", "reductor store backup"])?;
+    data.call(&["doc", "log", "c1"])?.refuses_with(3, &["a running host uses this", "reductor store backup"])?;
     Ok(())
 }
 
@@ -502,5 +502,32 @@ fn a_store_that_is_too_damaged_to_be_opened_is_a_finding() -> Result<()> {
     let text = data.call(&["store", "verify"])?.fails_with(4)?.stdout;
     assert!(text.contains("1 problem\n"), "{text}");
     data.call(&["doc", "log", "c1"])?.refuses_with(4, &["damaged"])?;
+    Ok(())
+}
+
+#[test]
+fn a_file_whose_lines_have_keys_applies_nothing_twice_although_its_results_are_gone() -> Result<()> {
+    let data = Data::new()?;
+    let keyed = |number: u32| {
+        let mut job: Value = serde_json::from_str(&increment("c1", 1)).expect("a job");
+        job["idempotencyKey"] = json!(format!("line {number}"));
+        job.to_string()
+    };
+    let lines: Vec<_> = (0..20).map(keyed).collect();
+    let none_kept = ["--keep-completed", "0"];
+    data.run_with(COUNTER, &none_kept, &lines)?.succeeds()?;
+    // Results are forgotten while a run begins: a line may still come before that.
+    let counted = |ran: &Ran| ran.stderr.contains("of standard input had completed before, by the idempotencyKey");
+    let run_again = || data.run_with(COUNTER, &none_kept, &lines)?.succeeds();
+    let mut again = run_again()?;
+    for _ in 0..20 {
+        if counted(&again) {
+            break;
+        }
+        again = run_again()?;
+    }
+    assert!(counted(&again), "{}", again.stderr);
+    let shown = data.call(&["doc", "show", "c1", "--plugin", COUNTER, "--json"])?.succeeds()?;
+    assert_eq!(shown.lines()?[0]["revision"], json!(21), "the creation and one operation a line: {}", shown.stdout);
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) enum StepKind<'a> {
 struct Open {
     begins_at: usize,
     is_list: bool,
-    /// Where its last item begins that begins before the difference, in both texts.
+    /// Where the last item before the difference begins, in both texts.
     item: usize,
     /// The position of that item.
     position: usize,

@@ -18,8 +18,8 @@ pub struct ExecutorConfig {
     pub manager: JobExecutorManagerConfig,
     /// How often a failed attempt is repeated, unless the job asks for fewer.
     pub max_retries: u32,
-    /// The most that a job may ask for itself; where absent, what a job gets that asks for nothing:
-    /// the values of `manager` and `max_retries`. A job that asks for more gets the most.
+    /// The most that a job may ask for; a larger wish is lowered to it. An absent field stands for the value
+    /// that a job gets by default, from `manager` and `max_retries`.
     pub job_config_max: JobExecutionConfig,
     /// Bounds of jobs and guests.
     pub limits: Limits,
@@ -80,7 +80,7 @@ impl Defaults {
         }
     }
 
-    /// How long one attempt at a job may take that asks for this.
+    /// The timeout of one attempt at a job with this configuration.
     pub(super) fn timeout(&self, asked: &JobExecutionConfig) -> Duration {
         asked.job_timeout.map_or(self.job_timeout, |timeout| ms(timeout).min(self.job_timeout_max))
     }
@@ -90,7 +90,7 @@ impl Defaults {
         self.job_timeout
     }
 
-    /// How often and when a job is repeated that asks for this.
+    /// The retry policy of a job with this configuration.
     pub(super) fn retry(&self, asked: &JobExecutionConfig) -> RetryPolicy {
         let (own, max) = (self.retry, self.retry_max);
         RetryPolicy {

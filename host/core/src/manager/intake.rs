@@ -388,7 +388,7 @@ impl Shared {
                 result: result.clone(),
                 append: None,
                 dispatched: Vec::new(),
-                // A branch whose position cannot be read now is one that a retry finds moved.
+                // If the position cannot be read now, `u64::MAX` makes a later retry find that the branch has moved.
                 revision: self.log.revision(&record.accepted.job.lane()).unwrap_or(u64::MAX),
                 budget_left: None,
             }),

@@ -112,12 +112,12 @@ pub enum NotWatched {
     Store(#[from] StoreError),
 }
 
-/// The wait was cancelled. What was asked for goes on.
+/// The wait was cancelled. The operation that was waited for goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the wait was cancelled; what was asked for goes on")]
+#[error("the wait was cancelled; the operation itself goes on")]
 pub struct Cancelled;
 
-/// Why there was no answer to a call that pauses or resumes.
+/// Why a call that pauses or resumes did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPaused {
     /// The manager is not started.
@@ -354,7 +354,7 @@ impl JobExecutorManager {
     /// run already. A client that waits for its result alone waits for one fsync, not two, and the
     /// journal gets the job's end alone, unless it is asked for its acceptance
     /// ([`Submitted::accepted`]), somebody else goes by the job's id, or the job takes longer than
-    /// second.
+    /// five seconds.
     ///
     /// # Errors
     ///
@@ -375,8 +375,8 @@ impl JobExecutorManager {
 
     /// Executes a job and waits for its result. It enters its document's lane like any other
     /// job, keeps its id, and is checked like any submission. It is handed in when this is called,
-    /// not when the future is first polled. The same job with the id of one that is known is that
-    /// one: its result is the answer. The document must exist, as a [`Job`] names no model.
+    /// not when the future is first polled. A job that is known already, by its id and with the same
+    /// actions, is not run again: its result is returned. The document must exist, as a [`Job`] names no model.
     ///
     /// Cancelling `signal`, or dropping the future, ends the wait and not the job.
     ///

@@ -46,7 +46,7 @@ impl Shared {
         }
     }
 
-    /// What holds a job back that was given back.
+    /// Recreates the hold of a job that was given back at a stop.
     fn hold_again(&self, hold: &Hold, record: &Arc<Record>) -> Option<Arc<Hold>> {
         let again = self.hold_of(record, hold.failure().cloned(), self.config.clock.elapsed());
         again.unwrap_or_else(|error| {

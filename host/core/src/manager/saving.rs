@@ -26,14 +26,14 @@ struct Saving<'a> {
     until: Instant,
     batch: Vec<Item>,
     bytes: usize,
-    /// Documents whose history could not be followed, and why not that of the first.
+    /// How many documents could not be replayed, and why the first one could not.
     unreadable: Option<(usize, HistoryError)>,
 }
 
 impl Shared {
     /// Writes down where the documents stand that have operations since their last snapshot, so far
     /// as this process has to do with them. The next process then needs no revision of a plugin but
-    /// the one that it has. Those that the time does not suffice for are replayed, as after a crash.
+    /// the one that it has. Documents for which there is no time are replayed later, as after a crash.
     pub(super) fn save_documents(&self, run: &Run) {
         let Some(committer) = &self.committer else { return };
         let until = Instant::now() + SAVING_TIME_MAX;

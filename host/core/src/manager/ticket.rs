@@ -105,7 +105,7 @@ impl Submitted {
         Ok(self.ticket)
     }
 
-    /// The same, which leaves the place to wait for the result. A job that could not be written
+    /// As [`Submitted::accepted_blocking`], and `self` still waits for the result. A job that could not be written
     /// down has a result too, which says so.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::text::printable;
 const PAGE_BYTES_LOG2: u32 = 16;
 const PROBLEM_BYTES_MAX: usize = 200;
 
-/// Validates a component and measures it. Features that the engine lacks are none of ours.
+/// Validates a component and measures it. Features beyond `features` are refused.
 pub(super) fn scan(bytes: &[u8], maxima: &Maxima, features: WasmFeatures) -> Result<BinaryMeasures, Refusal> {
     let mut scan = Scan {
         bytes,
@@ -118,7 +118,7 @@ struct Scan<'a> {
     space: Space,
     /// The most types and parts that one type has that can be repeated.
     largest_type: u64,
-    /// Imports that can be none of an interface.
+    /// Imports that are not of an interface, and so are not granted.
     foreign: Differences,
 }
 

@@ -59,12 +59,12 @@ impl Task {
     }
 }
 
-/// What a worker says, in this order: first one of the first two, and after `Ready` one of the rest.
+/// The messages of a worker. The first is `OtherBuild` or `Ready`; one of the others follows `Ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Its engine makes other code than the host's.
+    /// Its engine generates different code than the host's.
     OtherBuild,
-    /// It has set itself up, and turns to the component.
+    /// It has set itself up and is about to read the component.
     Ready,
     /// Facts and machine code.
     Made,
@@ -88,7 +88,7 @@ pub(super) enum Response<'a> {
     OutOfMemory,
 }
 
-/// Says that the worker is of no use to this host.
+/// Says that the worker is another build, so that its code does not run in this host.
 pub(super) fn send_other_build(to: &mut impl Write) -> io::Result<()> {
     to.write_all(&RESPONSE)?;
     to.write_all(&[Kind::OtherBuild as u8])?;

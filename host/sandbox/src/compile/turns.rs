@@ -1,4 +1,4 @@
-//! Turns at something that only so many may do at once: first come, first served, within bounds.
+//! A fair, bounded semaphore: turns are first come, first served.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

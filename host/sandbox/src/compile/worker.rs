@@ -42,7 +42,7 @@ impl Default for CompileLimits {
 /// A program that compiles components in a process of its own: one that calls
 /// [`compile_worker_main`](super::compile_worker_main) first thing in its `main`.
 ///
-/// The process validates, measures and compiles: the host reads no more of a component than its
+/// The process validates, measures and compiles: the host parses no more of a component than its
 /// first bytes. It has an empty environment, no open files but its three pipes, bounded time and
 /// memory, and dies with the thread that waits for it. One works at a time, since each may
 /// use as much as the limits say; clones share the turn, and those that wait for it are served in

@@ -211,6 +211,6 @@ fn what_can_never_fit_into_the_queue_fails_the_job_that_dispatches_it() {
     let root = json!({"id": "root", "type": "DISPATCH", "input": leaves});
     let failed = host.fail(&job("d", &[root]), JobErrorCode::IoError);
     let message = failed.error_message.as_deref().unwrap_or_default();
-    assert_eq!(message, "it dispatched 4 jobs, and the queue has no room for them: 0 wait, 3 may");
+    assert_eq!(message, "it dispatched 4 jobs, and the queue has no room for them: 0 wait, 3 may at most");
     assert!(host.operations("d").is_empty());
 }
