@@ -69,7 +69,7 @@ pub enum HostError {
         source: AdmissionError,
     },
     /// Two plugins or reducers are for the same model.
-    #[error("{plugin}: another one has the model `{document_type}` already")]
+    #[error("{plugin}: another one has the model `{document_type}` already; give an earlier revision for replay only")]
     SameModel {
         /// The second of them.
         plugin: String,

@@ -21,7 +21,9 @@
 //!
 //! The host has threads of its own. It works beside an async runtime or without one: what is
 //! `async` here needs no particular runtime, and dropping a future ends the wait and nothing
-//! else. Dropping the host stops it and its threads.
+//! else. Dropping the host stops it and its threads. With a data directory, stop it gracefully first:
+//! that leaves a snapshot of every document, so that the next host may have newer plugins. After a
+//! mere drop, as after a crash, it needs the same plugins or [`HostBuilder::replay_plugin`].
 //!
 //! ```
 //! use reductor_host::{Host, Submission};
@@ -83,7 +85,7 @@
 //! by a later host if this one does not come to it, and once only:
 //!
 //! ```
-//! use reductor_host::{Host, Submission};
+//! use reductor_host::{Host, Stop, Submission};
 //!
 //! # let counter = reductor_tests::COUNTER;
 //! # let directory = tempfile::tempdir()?;
@@ -95,6 +97,7 @@
 //! let host = Host::builder().plugin_file(counter).data_dir(&directory).start()?;
 //! let result = host.run_blocking(increment()?)?;
 //! assert!(result.success, "and it is on the disk");
+//! host.manager().stop_blocking(Stop::Graceful);
 //! drop(host);
 //!
 //! // Not started: the job is accepted, and waits.
@@ -131,7 +134,8 @@ pub use crate::builder::{HostBuilder, HostError, PluginSource};
 
 /// A host: plugins, a log, and a [`JobExecutorManager`] that executes jobs with them.
 ///
-/// Made by [`Host::builder`]. Dropping it interrupts what runs and waits for its threads.
+/// Made by [`Host::builder`]. Dropping it interrupts what runs, waits for its threads, and leaves no
+/// snapshots; [`stop`](JobExecutorManager::stop) with [`Stop::Graceful`] before it does.
 pub struct Host {
     manager: JobExecutorManager,
     reducers: Arc<Reducers>,

@@ -194,7 +194,8 @@
 //!   those features off. `cargo tree -i wasm-bindgen --target wasm32-unknown-unknown` shows which
 //!   dependency expects a browser.
 //! - **Output.** `println!`, `eprintln!` and `dbg!` go nowhere in a component. [`Context::info`] and
-//!   its siblings write to the host's log; `REDUCTOR_LOG=info` shows them.
+//!   its siblings write to the host's log; `REDUCTOR_LOG=reductor::guest=info`
+//!   shows them.
 //! - **Order.** Iterate over `BTreeMap` and `BTreeSet`, not `HashMap` and `HashSet`.
 //! - **Memory.** Statics and thread-locals outlive a document in tests and not in the host.
 //!   Fields that serde skips are gone after the next load.

@@ -28,24 +28,48 @@ pub(crate) struct HostArgs {
     /// How many jobs run at once; the number of cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_concurrency: Option<u16>,
-    /// Milliseconds that one attempt at a job may take.
+    /// Milliseconds that one attempt at a job may take; also the most that a job's config can ask for.
     #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
     job_timeout: u64,
     /// Let documents of one model dispatch to other documents of another; may be given more than
     /// once.
     #[arg(long, value_name = "MODEL=MODEL", value_parser = grant)]
     grant: Vec<(DocumentType, DocumentType)>,
-    /// Units of fuel, about one per instruction, that an action may burn.
-    #[arg(long, value_name = "UNITS", default_value_t = GuestLimits::default().fuel_per_call, help_heading = "Limits of a guest")]
-    fuel: u64,
-    /// Linear memory that the instance of a document may have.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size, help_heading = "Limits of a guest")]
-    memory: u64,
-    /// How large the state of a scope may be, as JSON.
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size, help_heading = "Limits of a guest")]
-    state: u64,
+    #[command(flatten)]
+    guest: GuestArgs,
     #[command(flatten)]
     cache: CacheArgs,
+}
+
+/// What a guest may use. Operations that were made within higher limits than the defaults are replayed
+/// within such limits only, so commands that replay take them as well.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Limits of a guest")]
+pub(crate) struct GuestArgs {
+    /// Units of fuel, about one per instruction, that an action may burn.
+    #[arg(long, value_name = "UNITS", default_value_t = GuestLimits::default().fuel_per_call)]
+    fuel: u64,
+    /// Linear memory that the instance of a document may have.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    memory: u64,
+    /// How large the state of a scope may be, as JSON.
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size)]
+    state: u64,
+}
+
+impl GuestArgs {
+    pub(crate) fn limits(&self) -> anyhow::Result<GuestLimits> {
+        let bytes = |option: &str, bytes: u64| {
+            let wide = usize::try_from(bytes).ok().filter(|bytes| *bytes <= GUEST_BYTES_MAX);
+            wide.with_context(|| format!("--{option}: at most 4GiB, which is all that a guest can address"))
+        };
+        Ok(GuestLimits {
+            fuel_per_call: self.fuel,
+            memory_bytes_max: bytes("memory", self.memory)?,
+            output_bytes_max: bytes("state", self.state)?,
+            ..GuestLimits::default()
+        })
+    }
 }
 
 impl HostArgs {
@@ -66,19 +90,6 @@ impl HostArgs {
         }
     }
 
-    fn guest_limits(&self) -> anyhow::Result<GuestLimits> {
-        let bytes = |option: &str, bytes: u64| {
-            let wide = usize::try_from(bytes).ok().filter(|bytes| *bytes <= GUEST_BYTES_MAX);
-            wide.with_context(|| format!("--{option}: at most 4GiB, which is all that a guest can address"))
-        };
-        Ok(GuestLimits {
-            fuel_per_call: self.fuel,
-            memory_bytes_max: bytes("memory", self.memory)?,
-            output_bytes_max: bytes("state", self.state)?,
-            ..GuestLimits::default()
-        })
-    }
-
     /// A host with the plugins, not started yet.
     pub(crate) fn build(
         &self,
@@ -88,7 +99,7 @@ impl HostArgs {
     ) -> anyhow::Result<Host> {
         let plugins = self.plugin.iter().fold(Host::builder(), HostBuilder::plugin_file).compile_worker(worker);
         let plugins = self.replay_plugin.iter().fold(plugins, HostBuilder::replay_plugin_file);
-        let plugins = plugins.guest_limits(self.guest_limits()?);
+        let plugins = plugins.guest_limits(self.guest.limits()?);
         let plugins = match self.cache.open()? {
             Some(cache) => plugins.artefact_cache(cache),
             None => plugins,

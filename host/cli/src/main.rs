@@ -101,8 +101,10 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::bench(command),
         Command::Demo(args) => demo::demo(args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "reductor", &mut std::io::stdout());
-            Ok(Outcome::AllWell)
+            // Not straight to standard output: it panics if its reader goes away.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "reductor", &mut script);
+            output::text(String::from_utf8_lossy(&script).trim_end()).map(|()| Outcome::AllWell)
         }
     };
     match outcome {

@@ -176,7 +176,10 @@ impl Attempt<'_> {
                 resident.ahead = false;
                 Ok(resident)
             }
-            Some(resident) if resident.head.revision > 0 => {
+            // A live document of another model is no earlier revision of this one: its log says so below.
+            Some(resident)
+                if resident.head.revision > 0 && resident.head.document_type == self.accepted.document_type =>
+            {
                 let loaded_from = resident.loaded_from;
                 // Its instance goes first: there may be no room for two.
                 self.move_here(resident.into_head_at_rest(), loaded_from, call)

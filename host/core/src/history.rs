@@ -343,7 +343,24 @@ impl<'a> Replay<'a> {
                 self.step(stored, call)?;
             }
         }
-        self.check_beginning(position)
+        self.check_beginning(position)?;
+        self.keep_to(position)
+    }
+
+    /// A stand-in may have other scopes than the maker, or have them in another order: where the
+    /// document stands is what the log says.
+    fn keep_to(&mut self, position: &Position) -> Result<(), HistoryError> {
+        let Some(head) = self.head.as_mut().filter(|head| self.began_on_another && head.revision == position.revision)
+        else {
+            return Ok(());
+        };
+        let mut found = std::mem::take(&mut head.scopes);
+        for scope in &position.scopes {
+            if let Some(at) = found.iter().position(|head| head.state.scope == scope.scope) {
+                head.scopes.push(found.swap_remove(at));
+            }
+        }
+        Ok(())
     }
 
     /// Gives so many operations their time, all together.
@@ -447,6 +464,8 @@ impl<'a> Replay<'a> {
             Some(head) if head.plugin.as_ref() == Some(made_by) => {
                 with_room(self.room, || reducer.load(&head.snapshot(), call)).map(|live| (live, head.clone()))
             }
+            // What a stand-in makes of other revisions' states, no later operation proves.
+            Some(_) if reducer.plugin() != made_by => return Err(self.missing(stored, None)),
             Some(head) => enter(&**reducer, head.clone(), self.room, call),
             None => {
                 self.began_on_another = reducer.plugin() != made_by;

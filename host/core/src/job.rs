@@ -47,6 +47,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Bytes of the inputs of its actions, which are nearly all that it takes in memory.
+    pub(crate) fn input_bytes(&self) -> usize {
+        self.actions.iter().map(|action| action.input.as_str().len()).sum()
+    }
+
     /// Whether `other`, which has the same id, asks for the same actions on the same document.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         let same = |(one, two): (&Arc<Action>, &Arc<Action>)| {

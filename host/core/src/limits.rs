@@ -8,7 +8,7 @@ pub struct Limits {
     /// Jobs that one may depend on.
     pub dependencies_per_job_max: usize,
     /// Bytes of all actions of one job together: ids, types, inputs and contexts. A store must be able
-    /// to read back what it was given; the one on disk reads records of up to a gibibyte.
+    /// to read back what it was given; the one on disk reads records of up to 512 MiB.
     pub job_bytes_max: usize,
     /// Bytes of one action's input.
     pub action_input_bytes_max: usize,

@@ -24,6 +24,8 @@ use crate::time::{Moment, Timestamp};
 pub struct Retention {
     /// How many results.
     pub results_max: usize,
+    /// Bytes of the actions' inputs that they carry, all together.
+    pub results_bytes_max: usize,
     /// How old the oldest may be.
     pub age_max: Duration,
     /// How many ended jobs are remembered after their results are gone: how each ended, and its
@@ -34,7 +36,12 @@ pub struct Retention {
 impl Default for Retention {
     /// 10,000 results of the last ten minutes, and the outcomes of 1,000,000 jobs.
     fn default() -> Self {
-        Self { results_max: 10_000, age_max: Duration::from_secs(600), outcomes_max: 1_000_000 }
+        Self {
+            results_max: 10_000,
+            results_bytes_max: 256 << 20,
+            age_max: Duration::from_secs(600),
+            outcomes_max: 1_000_000,
+        }
     }
 }
 
@@ -49,6 +56,8 @@ struct Kept {
     by_key: HashMap<IdempotencyKey, Arc<Record>>,
     /// Those that ended, in that order, with the moment.
     ended: VecDeque<(Duration, Arc<Record>)>,
+    /// Bytes of the inputs of those.
+    ended_bytes: usize,
     outcomes: Outcomes,
 }
 
@@ -198,6 +207,7 @@ impl Records {
             records: HashMap::default(),
             by_key: HashMap::default(),
             ended: VecDeque::new(),
+            ended_bytes: 0,
             outcomes: Outcomes::new(retention.outcomes_max),
         };
         Self { retention, kept: Mutex::new(kept) }
@@ -216,8 +226,14 @@ impl Records {
     pub(crate) fn ended(&self, record: &Arc<Record>, now: Duration) {
         let mut kept = self.lock();
         kept.ended.push_back((now, record.clone()));
-        // Two for one, so that those that grew old while nothing ended go as well.
-        let forgotten = [kept.forget_one(self.retention, now), kept.forget_one(self.retention, now)];
+        kept.ended_bytes += record.accepted.job.input_bytes();
+        let mut forgotten = Vec::new();
+        // Two for one, so that results that grew old while nothing ended go as well; more if one large
+        // result came.
+        while forgotten.len() < 2 || kept.ended_bytes > self.retention.results_bytes_max {
+            let Some(record) = kept.forget_one(self.retention, now) else { break };
+            forgotten.push(record);
+        }
         // Freeing them takes longer than all the rest; others need not wait for it.
         drop(kept);
         drop(forgotten);
@@ -238,7 +254,8 @@ impl Records {
     /// The job that was submitted with this key.
     pub(crate) fn of_key(&self, key: &IdempotencyKey, now: Duration) -> Option<Arc<Record>> {
         self.forget(now);
-        self.lock().by_key.get(key).cloned()
+        // A job that was given back did not run: with its key it may be submitted again.
+        self.lock().by_key.get(key).filter(|record| !record.is_given_back()).cloned()
     }
 
     /// How a job ended whose result is gone.
@@ -275,11 +292,12 @@ impl Kept {
     /// freed.
     fn forget_one(&mut self, retention: Retention, now: Duration) -> Option<Arc<Record>> {
         let (ended, _) = self.ended.front()?;
-        let too_many = self.ended.len() > retention.results_max;
+        let too_many = self.ended.len() > retention.results_max || self.ended_bytes > retention.results_bytes_max;
         if !too_many && now.saturating_sub(*ended) <= retention.age_max {
             return None;
         }
         let (_, record) = self.ended.pop_front()?;
+        self.ended_bytes -= record.accepted.job.input_bytes();
         self.forget(&record);
         if let Some(outcome) = record.outcome() {
             self.outcomes.remember(record.job_id(), record.accepted.idempotency_key.as_ref(), outcome);
@@ -366,8 +384,8 @@ impl Record {
         &self.accepted.job.id
     }
 
-    /// How it ended, unless it has not or was given back.
-    fn outcome(&self) -> Option<JobOutcome> {
+    /// How it ended, unless it has not, was given back, or nobody knows.
+    pub(crate) fn outcome(&self) -> Option<JobOutcome> {
         match &self.lock().stage {
             Stage::Ended(result) => match result.job.status {
                 JobStatus::Completed => Some(JobOutcome::Completed),
@@ -376,6 +394,11 @@ impl Record {
             },
             Stage::Waiting | Stage::Started | Stage::Leaving => None,
         }
+    }
+
+    /// Whether it has a result although it has not ended: a stop gave it back.
+    pub(crate) fn is_given_back(&self) -> bool {
+        self.has_ended() && self.outcome().is_none()
     }
 
     pub(crate) fn has_ended(&self) -> bool {

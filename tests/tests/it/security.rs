@@ -48,6 +48,7 @@ fn the_tables_of_limits_are_complete_and_true() -> Result<()> {
         ("JobExecutorManagerConfig::job_timeout".to_owned(), timeout.to_string()),
         ("ExecutorConfig::max_retries".to_owned(), config.max_retries.to_string()),
         ("Retention::results_max".to_owned(), Retention::default().results_max.to_string()),
+        ("Retention::results_bytes_max".to_owned(), Retention::default().results_bytes_max.to_string()),
         ("ArtefactCache::BYTES_MAX_DEFAULT".to_owned(), ArtefactCache::BYTES_MAX_DEFAULT.to_string()),
     ]);
     let listed = listed()?;

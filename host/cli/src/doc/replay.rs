@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use reductor_host::{
-    Call, CompileWorker, GuestLimits, Head, LaneKey, Limits, OperationStore, Reducer as _, Reducers, Sandbox, head_at,
+    Call, CompileWorker, Head, LaneKey, Limits, OperationStore, Reducer as _, Reducers, Sandbox, head_at,
 };
 
+use crate::host_args::GuestArgs;
 use crate::plugins::{self, CacheArgs};
 
 /// How long the replay of one document may take.
@@ -27,6 +28,8 @@ pub(crate) struct PluginArgs {
     #[arg(long, value_name = "FILE")]
     replay_plugin: Vec<PathBuf>,
     #[command(flatten)]
+    guest: GuestArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -37,7 +40,7 @@ impl PluginArgs {
         if self.plugin.is_empty() && self.replay_plugin.is_empty() {
             return Ok(reducers);
         }
-        let sandbox = Sandbox::builder().guest_limits(GuestLimits::default()).compile_worker(worker);
+        let sandbox = Sandbox::builder().guest_limits(self.guest.limits()?).compile_worker(worker);
         let sandbox = match self.cache.open()? {
             Some(cache) => sandbox.artefact_cache(cache),
             None => sandbox,

@@ -41,7 +41,7 @@ const STDIN: &str = "standard input";
 pub(crate) struct Args {
     #[command(flatten)]
     host: HostArgs,
-    /// How often a failed attempt is repeated, unless the job's config says otherwise.
+    /// How often a failed attempt is repeated; also the most that a job's config can ask for.
     #[arg(long, value_name = "N", default_value_t = 3)]
     max_retries: u32,
     /// After the results, print the state of this document; may be given more than once.
@@ -328,31 +328,42 @@ fn tell_where_to_go_on(name: &str, is_all_in: bool, reached: Reached, data: Opti
     match accepted {
         _ if is_all_in && undecided.is_none() => eprintln!("accepted all lines of {name}"),
         None => eprintln!("accepted no line of {name}"),
-        Some(line) if name == STDIN => eprintln!("accepted up to line {line} of {name}"),
-        Some(line) => {
-            eprintln!("accepted up to line {line} of {name}; `tail -n +{} {name}` prints the rest", line + 1);
-        }
+        Some(line) => eprintln!("accepted up to line {line} of {name}"),
     }
-    if let Some((first, last)) = undecided {
-        eprintln!("lines {first} to {last} of {name} were submitted; the next start shows whether they were accepted");
+    match (undecided, accepted) {
+        (Some((first, last)), _) => eprintln!(
+            "lines {first} to {last} of {name} were submitted, and the store failed before it was known whether they \
+             were accepted; it is safe to run the file again if its lines have an idempotencyKey or its actions an id"
+        ),
+        (None, Some(line)) if data.is_some() && !is_all_in && Path::new(name).is_file() => {
+            eprintln!("the lines after it: tail -n +{} {}", line + 1, quoted(name));
+        }
+        _ => {}
     }
     match (data, host.disk_store().map(|store| store.stats())) {
         (Some(dir), Some(Ok(stats))) if stats.unfinished > 0 => {
             let (wait, them) = if stats.unfinished == 1 { ("waits", "it") } else { ("wait", "them") };
             eprintln!(
-                "{} that {} accepted {wait} in {dir}; `reductor run --data {dir}` with the same plugins finishes {them}",
+                "{} that {} accepted {wait} in {}; the next run with that directory and the same plugins finishes \
+                 {them}, also one of no lines (/dev/null)",
                 jobs(stats.unfinished),
                 if stats.unfinished == 1 { "was" } else { "were" },
-                dir = dir.display(),
+                dir.display(),
             );
         }
         (None, _) if given_back > 0 => eprintln!(
-            "{} that had been accepted did not run and {} lost: only --data keeps jobs",
+            "{} that had been accepted did not run and {} lost, and so are the documents: only --data keeps them",
             jobs(given_back),
             if given_back == 1 { "is" } else { "are" },
         ),
         _ => {}
     }
+}
+
+/// A file's name as a shell takes it.
+fn quoted(name: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-".contains(character);
+    if name.chars().all(is_plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
 /// For people; scripts have the results.

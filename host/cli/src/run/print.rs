@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
-use reductor_host::{Event, JobErrorCode, JobResult, Reason, Received, Stop, Submitted, Subscription, Ticket};
+use reductor_host::{
+    Event, JobErrorCode, JobResult, JobStatus, Reason, Received, Stop, Submitted, Subscription, Ticket,
+};
 
 use super::feed::Place;
 use super::recovered::Recovered;
@@ -73,15 +75,16 @@ impl<'a> Printer<'a> {
                 next => next.ok(),
             };
             let Some(HandedIn { line, mut submitted, place }) = next else { return reached };
-            let result = submitted.try_wait();
-            if result.is_none() {
+            let result = submitted.try_wait().unwrap_or_else(|| {
                 self.flush();
+                submitted.wait_blocking()
+            });
+            // A job that has a result was accepted, and so was one that a stop gave back.
+            if is_unknown(&result) {
+                reached.undecided = Some((reached.undecided.map_or(line, |(first, _)| first), line));
+            } else {
+                reached.accepted = Some(line);
             }
-            match submitted.wait_until_accepted_blocking() {
-                Ok(()) => reached.accepted = Some(line),
-                Err(_) => reached.undecided = Some((reached.undecided.map_or(line, |(first, _)| first), line)),
-            }
-            let result = result.unwrap_or_else(|| submitted.wait_blocking());
             if self.stopping.cause().is_some() && is_given_back(&result) {
                 reached.given_back += 1;
             } else {
@@ -176,6 +179,11 @@ impl<'a> Printer<'a> {
 }
 
 /// Whether the job has not ended, but the manager has stopped.
+/// Whether nobody knows before the next start what became of the job, because the store failed.
+fn is_unknown(result: &JobResult) -> bool {
+    result.job.status == JobStatus::Pending && result.error_code == Some(JobErrorCode::IoError)
+}
+
 fn is_given_back(result: &JobResult) -> bool {
     let reason = result.metadata.as_ref().and_then(|metadata| metadata.reason);
     result.error_code == Some(JobErrorCode::GracefulAbort) && reason != Some(Reason::Cancelled)

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::journey::{End, journaled};
 use crate::blocking::block_on;
 use crate::records::{Acceptance, Record};
-use crate::store::{Entry, StoreError};
+use crate::store::{Entry, Head, StoreError};
 
 /// How long an acceptance waits for the end of its job, so that one batch has both: far less
 /// than an fsync takes, and far more than most jobs.
@@ -204,11 +204,17 @@ impl Committer {
 
     /// Hands over the end of a job, and blocks until it is durable.
     pub(super) fn write_end(&self, record: &Arc<Record>, entry: Entry) -> Result<(), StoreError> {
-        {
-            let _gathered = self.lock();
-            record.journal.set_acceptance(Acceptance::Ended);
+        let (told, written) = oneshot::channel();
+        let mut gathered = self.lock();
+        if let Some(error) = &gathered.stopped {
+            return Err(error.clone());
         }
-        self.write_now(entry)
+        // Under one lock: a request for the acceptance that comes now is behind this in the batch.
+        record.journal.set_acceptance(Acceptance::Ended);
+        let first = gathered.items.is_empty();
+        gathered.add(Item { entry: Some(entry), then: Then::Tell(told) });
+        self.added(gathered, first);
+        wait(written)
     }
 
     /// Hands an entry over. If the store has stopped, the item comes back with the reason.
@@ -378,7 +384,10 @@ impl Committer {
         gathered.stopped.get_or_insert(because);
         gathered.deferred.clear();
         (gathered.since, gathered.unpaired, gathered.ends, gathered.state_bytes) = (None, 0, 0, 0);
-        gathered.items.drain(..).collect()
+        let left = gathered.items.drain(..).collect();
+        drop(gathered);
+        self.done.notify_all();
+        left
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered> {
@@ -391,14 +400,17 @@ pub(super) fn wait(written: Written) -> Result<(), StoreError> {
     block_on(written).expect("the committer tells everybody")
 }
 
-/// Bytes of the states that an entry carries.
+/// Bytes of the states and of the actions' inputs that an entry carries.
 fn state_bytes(entry: &Entry) -> usize {
-    let head = match entry {
-        Entry::Ended(ended) => ended.append.as_ref().map(|append| &append.head),
-        Entry::Snapshot { head, .. } => Some(&**head),
-        _ => None,
-    };
-    head.map_or(0, |head| head.scopes.iter().map(|scope| scope.state.json.len()).sum())
+    let states = |head: &Head| head.scopes.iter().map(|scope| scope.state.json.len()).sum::<usize>();
+    match entry {
+        Entry::Ended(ended) => {
+            let head = ended.append.as_ref().map_or(0, |append| states(&append.head));
+            head + ended.journaled.accepted.job.input_bytes()
+        }
+        Entry::Snapshot { head, .. } => states(head),
+        _ => 0,
+    }
 }
 
 impl Gathered {

@@ -12,7 +12,7 @@ use crate::dispatch::Lineage;
 use crate::event::{Event, JobAvailableEvent, JobFailedEvent};
 use crate::ids::{DocumentId, DocumentType, IdempotencyKey, JobId, LaneKey};
 use crate::job::{Job, JobExecutionConfig, JobResult};
-use crate::journal::{EndedJob, FailedAttempt, JobOutcome};
+use crate::journal::{EndedJob, FailedAttempt, JobOutcome, keep_attempt};
 use crate::queue::NotQueued;
 use crate::records::{Acceptance, Hold, NotCancelled, Record, Released};
 use crate::report::Report;
@@ -99,6 +99,8 @@ impl Shared {
         // Of two callers with one id, the second finds the job of the first, or its result.
         let _serialised = self.caller_ids.lock(&accepted.job.id);
         match self.find_record(&accepted.job.id, at)? {
+            // It did not run, and takes its place again.
+            Ok(record) if record.is_given_back() => {}
             Ok(record) if record.accepted.job.is_same_as(&accepted.job) => {
                 return self.let_in_one(Arrival::Known(record));
             }
@@ -241,6 +243,10 @@ impl Shared {
     fn enter(&self, new: New) -> Entrant {
         let document_type = new.document_type().clone();
         let New { lane, record, dependencies } = new;
+        // Before another thread can find the record: it may have the acceptance written.
+        if let Some(committer) = &self.committer {
+            record.journal.set_order(committer.next_order());
+        }
         self.records.insert(&record);
         let hold = Some(dependencies).filter(|dependencies| !dependencies.is_empty()).map(|dependencies| {
             let hold = Arc::new(Hold::default());
@@ -253,9 +259,6 @@ impl Shared {
             }
             hold
         });
-        if let Some(committer) = &self.committer {
-            record.journal.set_order(committer.next_order());
-        }
         Entrant { lane, document_type, pending: Pending::new(record, hold) }
     }
 
@@ -345,15 +348,21 @@ impl Shared {
         record.leave()?;
         let lane = record.accepted.job.lane();
         let mut waiting = self.lock();
-        if waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)).is_none() {
-            // A worker has it in its turn, and leaves it out; even if it holds the lane up.
-            waiting.queue.wake(&lane);
-        }
+        let mut failed_attempts = match waiting.queue.remove(&lane, |pending| Arc::ptr_eq(&pending.record, &record)) {
+            // A dead letter that is retried has a history.
+            Some((pending, _)) => pending.failed_attempts,
+            None => {
+                // A worker has it in its turn, and leaves it out; even if it holds the lane up.
+                waiting.queue.wake(&lane);
+                Vec::new()
+            }
+        };
         self.arrived(waiting);
         let report = Report::cancelled();
         let (error, failed_attempt) = (report.error.clone(), report.attempt(0, at.now));
         let result = unstarted_result(&record, report, at);
-        let written = self.journal_cancelled(&record, &result, failed_attempt);
+        keep_attempt(&mut failed_attempts, failed_attempt);
+        let written = self.journal_cancelled(&record, &result, failed_attempts);
         if let Err(error) = written {
             self.left(&record, &self.unknown_result(&record, &error, at), at);
             return Err(error.into());
@@ -378,13 +387,13 @@ impl Shared {
         &self,
         record: &Arc<Record>,
         result: &Arc<JobResult>,
-        failed_attempt: FailedAttempt,
+        failed_attempts: Vec<FailedAttempt>,
     ) -> Result<(), StoreError> {
         let Some(committer) = &self.committer else { return Ok(()) };
         committer.write_end(
             record,
             Entry::Ended(EndedJob {
-                journaled: journaled(record, vec![failed_attempt]),
+                journaled: journaled(record, failed_attempts),
                 result: result.clone(),
                 append: None,
                 dispatched: Vec::new(),

@@ -281,7 +281,9 @@ impl Shared {
             counts: Ended::FailedUnstarted,
             at,
         };
-        self.end_failed(end, vec![failed_attempt]);
+        let mut failed_attempts = pending.failed_attempts;
+        keep_attempt(&mut failed_attempts, failed_attempt);
+        self.end_failed(end, failed_attempts);
     }
 
     pub(super) fn end_failed(&self, end: End, failed_attempts: Vec<FailedAttempt>) {

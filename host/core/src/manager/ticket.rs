@@ -49,6 +49,8 @@ impl JobAcceptance {
     pub(super) fn request(self) -> Option<Written> {
         match self {
             Self::Done => None,
+            // Its end is durable, and that is more than its acceptance.
+            Self::OnRequest(_, record) if record.outcome().is_some() => None,
             Self::OnRequest(committer, record) => Some(committer.accept(&record)),
         }
     }

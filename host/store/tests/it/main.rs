@@ -11,3 +11,4 @@ mod forgetting;
 mod revision;
 mod script;
 mod size;
+mod stand_in;

@@ -1,11 +1,13 @@
 //! A job is accepted when the disk has it, and not earlier.
 
-use reductor_core::{Event, JobId, JobStatus, Refusal, Stop, StoreError, Submitted};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use reductor_core::{Event, JobId, JobStatus, OperationStore as _, Refusal, Stop, StoreError, Submitted};
 
 use super::disk::Fate;
 use super::machine::{Machine, Process, Wait, aside, read};
 use crate::executor::host::{add, hold, job, result, within};
-use crate::manager::drive::{after, broken, keyed};
+use crate::manager::drive::{after, another, broken, keyed};
 
 #[test]
 fn enqueue_returns_when_the_job_is_on_the_disk() {
@@ -71,8 +73,9 @@ fn what_gathers_while_a_batch_is_written_is_one_batch() {
     process.mount.hold();
     let first = process.hand_in(&job("d", &[add("a")]));
     process.mount.wait_until_held();
-    let mut asked = Wait::new(process.hand_in(&job("d", &[add("b")])).accepted());
+    let mut asked = Wait::new(process.hand_in(&job("d", &[hold("b")])).accepted());
     assert!(asked.look().is_none());
+    machine.script.release("b");
     let not_asked = process.hand_in(&job("d", &[add("c")]));
     process.wait_until_started(3);
     process.mount.release();
@@ -99,10 +102,10 @@ fn written_when(ask: impl FnOnce(&Process, &Submitted)) -> Vec<String> {
     machine.disk.written().into_iter().filter(mine).collect()
 }
 
-/// The id of the only job of a process.
-fn only_job(process: &Process) -> JobId {
+/// The id of the job that came last.
+fn latest_job(process: &Process) -> JobId {
     let events = process.events();
-    let available = events.iter().find_map(|event| match &**event {
+    let available = events.iter().rev().find_map(|event| match &**event {
         Event::JobAvailable(available) => Some(available.job_id.clone()),
         _ => None,
     });
@@ -111,14 +114,14 @@ fn only_job(process: &Process) -> JobId {
 
 #[test]
 fn an_acceptance_is_written_when_somebody_else_watches_the_job() {
-    let written = written_when(|process, _| drop(process.watch(&only_job(process))));
+    let written = written_when(|process, _| drop(process.watch(&latest_job(process))));
     assert_eq!(written, ["accepted a"]);
 }
 
 #[test]
 fn an_acceptance_is_written_no_later_than_that_of_a_job_that_depends_on_it() {
     let written = written_when(|process, _| {
-        let depends = process.accept(&after(job("e", &[add("b")]), [&only_job(process)]));
+        let depends = process.accept(&after(job("e", &[add("b")]), [&latest_job(process)]));
         drop(depends);
     });
     assert_eq!(written, ["accepted a"]);
@@ -155,7 +158,7 @@ fn a_job_that_was_cancelled_has_no_acceptance() {
     let submitted = process.hand_in(&job("d", &[add("a")]));
     process.mount.hold();
     std::thread::scope(|scope| {
-        let cancel = aside(scope, || process.manager().cancel(&only_job(&process)).map(drop));
+        let cancel = aside(scope, || process.manager().cancel(&latest_job(&process)).map(drop));
         process.mount.wait_until_held();
         process.mount.release();
         cancel.wait().expect("it waits");
@@ -262,4 +265,47 @@ fn one_task_of_a_runtime_may_enqueue_any_number_of_jobs() {
             process.manager().enqueue(read(&job("d", &[add(&number.to_string())]))).expect("it is accepted");
         }
     });
+}
+
+#[test]
+fn a_job_that_is_watched_while_it_comes_in_has_its_number_in_the_journal() {
+    const ROUNDS: usize = 3_000;
+    let machine = Machine::new();
+    let process = machine.boot();
+    let first = process.succeed(&job("d", &[add("a")]));
+    let (round, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let id = JobId::from(format!("mine-{}", round.load(Ordering::Relaxed)));
+                drop(process.manager().watch(&id));
+            }
+        });
+        for number in 0..ROUNDS {
+            round.store(number, Ordering::Relaxed);
+            let executed = process.manager().execute(another(&first, &format!("mine-{number}")), None, None);
+            assert!(within(executed).is_ok());
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    process.wait_until_idle();
+    let unfinished = machine.disk.store().unfinished().expect("readable");
+    assert!(unfinished.is_empty(), "{unfinished:?}");
+}
+
+#[test]
+fn what_was_accepted_is_on_the_disk_although_it_is_cancelled_meanwhile() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    process.manager().pause().expect("it runs");
+    for number in 0..1_500 {
+        let submitted = process.hand_in(&job("d", &[add(&format!("a{number}"))]));
+        let id = latest_job(&process);
+        std::thread::scope(|scope| {
+            let cancel = aside(scope, || drop(process.manager().cancel(&id)));
+            let ticket = submitted.accepted_blocking().expect("it is accepted");
+            assert!(machine.disk.job(&ticket.job_id).is_some(), "an accepted job is not on the disk");
+            cancel.wait();
+        });
+    }
 }

@@ -245,10 +245,10 @@ fn workers_do_not_run_ahead_of_a_slow_disk_by_more_than_some_bytes_of_states() {
     let submitted: Vec<_> = (0..JOBS).map(submit).collect();
     process.manager().start(None).expect("threads are left");
     process.mount.wait_until_held();
-    process.wait_until_started(63);
+    process.wait_until_started(31);
     process.mount.release();
     submitted.into_iter().for_each(|submitted| assert!(within(submitted.wait()).success));
     let ends = |batch: &Vec<String>| batch.iter().filter(|entry| entry.starts_with("completed")).count();
     let largest = machine.disk.batches().iter().map(ends).max().expect("batches");
-    assert!(largest < 66, "{largest} ends in one batch, each with a state of a mebibyte");
+    assert!(largest < 34, "{largest} ends in one batch, each with an input and a state of a mebibyte");
 }

@@ -61,6 +61,8 @@ struct Levers {
     full: bool,
     unreadable: bool,
     panics_when_pruned: bool,
+    prune_held: bool,
+    is_pruning: bool,
 }
 
 impl Disk {
@@ -224,6 +226,21 @@ impl Mount {
         self.lock().unreadable = unreadable;
     }
 
+    /// Lets the next prune wait.
+    pub(super) fn hold_prune(&self) {
+        self.lock().prune_held = true;
+    }
+
+    pub(super) fn release_prune(&self) {
+        self.lock().prune_held = false;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn wait_until_pruning(&self) {
+        let waited = self.changed.wait_timeout_while(self.lock(), BOUND, |levers| !levers.is_pruning);
+        assert!(!waited.unwrap_or_else(PoisonError::into_inner).1.timed_out(), "nothing was pruned");
+    }
+
     pub(super) fn panic_when_pruned(&self) {
         self.lock().panics_when_pruned = true;
     }
@@ -341,7 +358,14 @@ impl OperationStore for Mount {
     }
 
     fn prune(&self, now: Timestamp) -> Result<u64, StoreError> {
-        assert!(!self.lock().panics_when_pruned, "the engine found damage");
+        let mut levers = self.lock();
+        levers.is_pruning = true;
+        self.changed.notify_all();
+        levers = self.changed.wait_while(levers, |levers| levers.prune_held).unwrap_or_else(PoisonError::into_inner);
+        levers.is_pruning = false;
+        let panics = levers.panics_when_pruned;
+        drop(levers);
+        assert!(!panics, "the engine found damage");
         self.readable()?.prune(now)
     }
 }

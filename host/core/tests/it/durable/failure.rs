@@ -1,14 +1,15 @@
 //! A disk that fails: nobody is told what is not so, and the next process decides.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use reductor_core::{
     ActionId, DuplicateCheck, HistoryError, JobErrorCode, JobStatus, NotADeadLetter, NotCancelled, NotWatched,
-    Operation, OperationStore as _, Reason, Refusal, StoreError, StoredOperation,
+    Operation, OperationStore as _, Reason, Refusal, Stop, StoreError, StoredOperation,
 };
 
 use super::disk::Fate;
-use super::machine::{Machine, Process, Wait};
+use super::machine::{Machine, Process, Wait, aside};
 use crate::executor::host::{add, hold, job, lane, result, within};
 use crate::executor::scripted::{rejected, trapped};
 use crate::manager::drive::{after, broken};
@@ -297,4 +298,31 @@ fn a_store_that_panics_while_it_forgets_old_jobs_leaves_nobody_waiting() {
             }
         }
     }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_store_that_failed_while_it_forgot_old_jobs() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    process.succeed(&job("d", &[add("a")]));
+    process.wait_until_idle();
+    process.mount.hold_prune();
+    process.advance();
+    drop(within(process.hand_in(&job("d", &[add("b")])).wait()));
+    process.mount.wait_until_pruning();
+    // This gathers while the store forgets.
+    let gathered = process.hand_in(&job("d", &[add("c")]));
+    process.wait_until_started(3);
+    std::thread::scope(|scope| {
+        let stop = aside(scope, || {
+            let began = Instant::now();
+            process.manager().stop_blocking(Stop::Graceful);
+            began.elapsed()
+        });
+        process.wait_until_stopping();
+        process.mount.panic_when_pruned();
+        process.mount.release_prune();
+        assert_eq!(within(gathered.wait()).error_code, Some(JobErrorCode::IoError));
+        assert!(stop.wait() < Duration::from_secs(15), "the committer looks by itself after 30 seconds");
+    });
 }

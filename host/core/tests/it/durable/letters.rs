@@ -309,3 +309,15 @@ fn a_dead_letter_that_is_retried_waits_for_a_plugin_that_is_not_loaded() {
     bare.reducers.register(machine.reducers.get(&crate::executor::host::MODEL.into()).expect("it was loaded"));
     assert!(result(retried).success);
 }
+
+#[test]
+fn a_dead_letter_that_is_retried_and_cancelled_keeps_its_history() {
+    let machine = Machine::new();
+    let process = machine.boot();
+    let id = dead(&machine, &process, "d", "a");
+    let before = history(&machine, &id);
+    process.manager().pause().expect("it runs");
+    process.retry(&id).expect("nothing has happened since");
+    process.manager().cancel(&id).expect("it waits");
+    assert_eq!(history(&machine, &id), [before, vec![0]].concat());
+}

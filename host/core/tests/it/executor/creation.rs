@@ -134,6 +134,20 @@ fn a_document_is_known_at_every_moment_of_its_creation() {
 }
 
 #[test]
+fn a_job_does_not_run_on_the_live_document_of_another_model() {
+    let host = Arc::new(Host::with_one_worker());
+    let meanwhile = host.clone();
+    // The document is created after the submission has found that it does not exist.
+    host.store.after_next_head(move || {
+        meanwhile.succeed(&job("d", &[add("a")]));
+        meanwhile.succeed(&job("other", &[add("x")]));
+    });
+    let late = result(host.submit(&job_of(OTHER_MODEL, "d", &[add("b")])).expect("there is no document yet"));
+    assert_eq!(late.error_code, Some(JobErrorCode::RebaseFailed), "{:?}", late.error_message);
+    assert_eq!(host.state("d"), r#"["a"]"#);
+}
+
+#[test]
 fn of_many_who_create_a_document_one_model_wins() {
     const DOCUMENTS: usize = 100;
     let host = Host::with(|config| config.manager.max_concurrency = Some(3));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reductor_core::{JobErrorCode, Retention};
+use reductor_core::{JobErrorCode, Retention, Stop};
 
 use super::drive::{cancelled, keyed, metadata};
 use crate::executor::host::{Host, add, hold, job, result, results};
@@ -60,7 +60,8 @@ fn other_keys_are_other_jobs() {
 #[test]
 fn a_key_is_forgotten_with_its_result() {
     let host = Host::with(|config| {
-        config.retention = Retention { results_max: 9, age_max: Duration::from_secs(1), outcomes_max: 0 }
+        config.retention =
+            Retention { results_max: 9, age_max: Duration::from_secs(1), outcomes_max: 0, ..Retention::default() }
     });
     let first = host.succeed(&again("a"));
     host.wait_until_idle();
@@ -157,4 +158,16 @@ fn of_threads_that_submit_at_once_one_makes_the_job() {
     }
     assert!(results(accepted.into_iter().flatten()).iter().all(|result| result.success));
     assert_eq!((host.status().total_jobs_processed, host.said_of("available").len()), (KEYS as u64, KEYS));
+}
+
+#[test]
+fn the_key_of_a_job_that_a_stop_gave_back_may_be_used_again() {
+    let host = Host::with_one_worker();
+    host.pause();
+    let given_back = host.accept(&keyed(job("d", &[add("a")]), "k"));
+    host.stop_for_now(Stop::Graceful);
+    assert_eq!(result(given_back).error_code, Some(JobErrorCode::GracefulAbort));
+    host.start_manager();
+    host.succeed(&keyed(job("d", &[add("a")]), "k"));
+    assert_eq!(host.state("d"), r#"["a"]"#);
 }

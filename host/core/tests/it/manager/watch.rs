@@ -15,7 +15,12 @@ use crate::executor::scripted::rejected;
 fn host_that_keeps(results_max: usize, age_max_ms: u64) -> Host {
     Host::with(|config| {
         config.manager.max_concurrency = Some(1);
-        config.retention = Retention { results_max, age_max: Duration::from_millis(age_max_ms), outcomes_max: 0 };
+        config.retention = Retention {
+            results_max,
+            age_max: Duration::from_millis(age_max_ms),
+            outcomes_max: 0,
+            ..Retention::default()
+        };
     })
 }
 
@@ -240,4 +245,16 @@ fn blocking_waits_block_a_thread_of_a_runtime_and_nothing_else() {
             assert!(events.recv_blocking().is_some());
         }
     });
+}
+
+#[test]
+fn results_are_bounded_in_bytes_too() {
+    let host = Host::with(|config| config.retention.results_bytes_max = 10_000);
+    let large = |name: &str| {
+        let action = serde_json::json!({"id": name, "type": "ADD", "input": "x".repeat(4_000)});
+        host.succeed(&job("d", &[action])).job.id.clone()
+    };
+    let ids = ["a", "b", "c", "d"].map(large);
+    let kept = ids.iter().filter(|id| host.watch(id).is_ok()).count();
+    assert_eq!(kept, 2, "two results of 4,000 bytes are kept of four");
 }
