@@ -13,6 +13,8 @@ use crate::units::size;
 
 /// Events that the reader of dispatched jobs may be behind.
 const EVENTS_MAX: usize = 1 << 18;
+/// A heading of its own for each option: one of the whole group would go on over what follows it.
+const GUEST_HEADING: &str = "Limits of a guest";
 /// What a guest of 32 bits can address.
 const GUEST_BYTES_MAX: usize = 4 << 30;
 
@@ -44,16 +46,15 @@ pub(crate) struct HostArgs {
 /// What a guest may use. Operations that were made within higher limits than the defaults are replayed
 /// within such limits only, so commands that replay take them as well.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Limits of a guest")]
 pub(crate) struct GuestArgs {
     /// Units of fuel, about one per instruction, that an action may burn.
-    #[arg(long, value_name = "UNITS", default_value_t = GuestLimits::default().fuel_per_call)]
+    #[arg(long, value_name = "UNITS", default_value_t = GuestLimits::default().fuel_per_call, help_heading = GUEST_HEADING)]
     fuel: u64,
     /// Linear memory that the instance of a document may have.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size, help_heading = GUEST_HEADING)]
     memory: u64,
     /// How large the state of a scope may be, as JSON.
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size, help_heading = GUEST_HEADING)]
     state: u64,
 }
 

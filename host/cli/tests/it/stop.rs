@@ -134,7 +134,7 @@ fn a_signal_stops_a_run_which_says_where_to_go_on() -> Result<()> {
         let ran = running.ended()?.fails_with(code)?;
         let [ended] = &ran.lines()?[..] else { anyhow::bail!("not the one result that there is: {}", ran.stdout) };
         assert_eq!((&ended["job"]["documentId"], &ended["success"]), (&json!("u"), &json!(true)));
-        let resume = format!("2 jobs that were accepted wait in {data}; `reductor run --data {data}`");
+        let resume = format!("2 jobs that were accepted wait in {data}; the next run with that directory");
         for words in ["accepted up to line 2 of standard input", &resume] {
             assert!(ran.stderr.contains(words), "no `{words}` in {}", ran.stderr);
         }
@@ -156,7 +156,7 @@ fn a_second_signal_interrupts_what_runs() -> Result<()> {
     running.signal(Signal::INT)?;
     let ran = running.ended()?.fails_with(130)?;
     assert_eq!(ran.lines()?.len(), 1, "the job that was interrupted has not ended: {}", ran.stdout);
-    let lost = "1 job that had been accepted did not run and is lost: only --data keeps jobs";
+    let lost = "1 job that had been accepted did not run and is lost, and so are the documents: only --data keeps them";
     assert!(ran.stderr.contains(lost), "{}", ran.stderr);
     Ok(())
 }
