@@ -48,7 +48,7 @@ pub enum HistoryError {
     /// not come to the same states.
     #[error(
         "operation {sequence} of {lane} was made by {made_by} ({}), which is not loaded{}: load that plugin \
-         for replay too (`--replay-plugin FILE`)",
+         for replay too (`--replay-plugin FILE`), and retry the jobs that failed without it (`reductor job retry`)",
         .made_by.digest,
         in_brackets(.instead.as_deref())
     )]

@@ -101,7 +101,8 @@ To make it safe to run the same file again, give each line an idempotencyKey or 
   {"documentId": "c1", "idempotencyKey": "order-17", "actions": [...]}
   {"documentId": "c1", "actions": [{"id": "order-17-a", "type": "INCREMENT", ...}]}
 A line whose key is known does not run again: it is answered with the result of its first job while
-that is kept (--keep-completed), and counted on standard error after that. With --data the keys of the
+that is kept (--keep-completed), and counted on standard error after that. A job that failed answers
+with its failure until it is retried or discarded (reductor job). With --data the keys of the
 last 10,000,000 jobs are known, for 30 days; action ids are known as long as the document.
 
 Exit codes: 0 all went well; 1 a job failed; 2 bad usage or input; 3 the environment, such as a
@@ -290,7 +291,7 @@ impl Intake<'_> {
 
     fn not_accepted(&self, line: usize, error: StoreError) -> anyhow::Error {
         let advice = match error {
-            StoreError::DiskFull { .. } => "; free some space, or lower --disk-reserve",
+            StoreError::DiskFull { .. } => " (--disk-reserve sets the reserve)",
             _ => "",
         };
         anyhow::Error::new(error).context(format!("{}:{line} was not accepted{advice}", self.name))

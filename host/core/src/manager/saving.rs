@@ -46,7 +46,7 @@ impl Shared {
         }
         let whole = whole && saving.save_all(lanes) && saving.write();
         if let Some((count, first)) = saving.unreadable {
-            tracing::warn!("{count} documents have no new snapshot: {first}");
+            tracing::warn!("documents without a new snapshot: {count}, the first because of this: {first}");
         }
         if !whole {
             tracing::warn!(
