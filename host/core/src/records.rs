@@ -55,10 +55,19 @@ struct Kept {
     records: HashMap<JobId, Arc<Record>, FoldHash>,
     by_key: HashMap<IdempotencyKey, Arc<Record>>,
     /// Those that ended, in that order, with the moment.
-    ended: VecDeque<(Duration, Arc<Record>)>,
+    ended: VecDeque<Ended>,
     /// Bytes of the inputs of those.
     ended_bytes: usize,
     outcomes: Outcomes,
+}
+
+/// A job that ended. What is asked of it when it is forgotten is here: by then its record is in no
+/// cache of the processor, and others wait for the lock.
+struct Ended {
+    at: Duration,
+    record: Arc<Record>,
+    input_bytes: usize,
+    outcome: Option<JobOutcome>,
 }
 
 /// A job, and who waits for its result.
@@ -224,10 +233,11 @@ impl Records {
 
     /// Takes note that the job has its result. Older results may go for it.
     pub(crate) fn ended(&self, record: &Arc<Record>, now: Duration) {
+        let (input_bytes, outcome) = (record.accepted.job.input_bytes(), record.outcome());
         let mut kept = self.lock();
-        kept.ended.push_back((now, record.clone()));
-        kept.ended_bytes += record.accepted.job.input_bytes();
-        let mut forgotten = Vec::new();
+        kept.ended.push_back(Ended { at: now, record: record.clone(), input_bytes, outcome });
+        kept.ended_bytes += input_bytes;
+        let mut forgotten: SmallVec<[_; 2]> = SmallVec::new();
         // Two for one, so that results that grew old while nothing ended go as well; more if one large
         // result came.
         while forgotten.len() < 2 || kept.ended_bytes > self.retention.results_bytes_max {
@@ -291,15 +301,15 @@ impl Kept {
     /// Forgets the oldest result if it is to be kept no longer, and hands it to the caller to be
     /// freed.
     fn forget_one(&mut self, retention: Retention, now: Duration) -> Option<Arc<Record>> {
-        let (ended, _) = self.ended.front()?;
+        let oldest = self.ended.front()?;
         let too_many = self.ended.len() > retention.results_max || self.ended_bytes > retention.results_bytes_max;
-        if !too_many && now.saturating_sub(*ended) <= retention.age_max {
+        if !too_many && now.saturating_sub(oldest.at) <= retention.age_max {
             return None;
         }
-        let (_, record) = self.ended.pop_front()?;
-        self.ended_bytes -= record.accepted.job.input_bytes();
+        let Ended { record, input_bytes, outcome, .. } = self.ended.pop_front()?;
+        self.ended_bytes -= input_bytes;
         self.forget(&record);
-        if let Some(outcome) = record.outcome() {
+        if let Some(outcome) = outcome {
             self.outcomes.remember(record.job_id(), record.accepted.idempotency_key.as_ref(), outcome);
         }
         Some(record)
