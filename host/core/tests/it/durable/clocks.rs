@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reductor_core::{Clock, Timestamp};
+use reductor_core::{Clock, JobId, Timestamp};
 
 use super::disk::Fate;
 use super::machine::{Machine, Process};
@@ -24,13 +24,7 @@ fn boot(machine: &Machine) -> Process {
 
 #[test]
 fn a_backoff_is_not_longer_after_the_time_of_day_went_back() {
-    let mut machine = Machine::new();
-    machine.clock = later(Duration::ZERO);
-    machine.script.fail("a", [broken()]);
-    let process = boot(&machine);
-    let id = process.accept(&job("d", &[add("a")])).job_id;
-    process.wait_until_said("failed a, retry 1 follows");
-    process.crash(Fate::Lost);
+    let (mut machine, id) = crashed_in_a_backoff();
     // The machine boots without a battery for its clock.
     machine.clock = Clock::manual();
     let process = boot(&machine);
@@ -39,8 +33,8 @@ fn a_backoff_is_not_longer_after_the_time_of_day_went_back() {
     assert!(within(watched.wait()).success);
 }
 
-#[test]
-fn a_backoff_that_passed_while_no_process_ran_is_over() {
+/// A machine whose process was lost, at time zero, while a job waited for its first retry.
+fn crashed_in_a_backoff() -> (Machine, JobId) {
     let mut machine = Machine::new();
     machine.clock = later(Duration::ZERO);
     machine.script.fail("a", [broken()]);
@@ -48,6 +42,12 @@ fn a_backoff_that_passed_while_no_process_ran_is_over() {
     let id = process.accept(&job("d", &[add("a")])).job_id;
     process.wait_until_said("failed a, retry 1 follows");
     process.crash(Fate::Lost);
+    (machine, id)
+}
+
+#[test]
+fn a_backoff_that_passed_while_no_process_ran_is_over() {
+    let (mut machine, id) = crashed_in_a_backoff();
     machine.clock = later(Duration::from_secs(60));
     let process = boot(&machine);
     assert!(within(process.watch(&id).wait()).success);
@@ -68,13 +68,7 @@ fn the_time_that_a_job_waited_before_a_restart_counts() {
 
 #[test]
 fn the_duration_of_a_job_counts_from_its_first_start_in_an_earlier_process() {
-    let mut machine = Machine::new();
-    machine.clock = later(Duration::ZERO);
-    machine.script.fail("a", [broken()]);
-    let process = boot(&machine);
-    let id = process.accept(&job("d", &[add("a")])).job_id;
-    process.wait_until_said("failed a, retry 1 follows");
-    process.crash(Fate::Lost);
+    let (mut machine, id) = crashed_in_a_backoff();
     machine.clock = later(Duration::from_secs(3_600));
     let process = boot(&machine);
     assert_eq!(within(process.watch(&id).wait()).duration, Duration::from_secs(3_600).into());
